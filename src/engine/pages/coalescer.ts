@@ -1,0 +1,61 @@
+/** Writing the images that are due. An image replaces nothing: it lies beside the newest version in it and shortens the way back. */
+import type { CoalesceQueue, DuePage } from './coalesce.js';
+import { oldestVisible } from './forks.js';
+import { Kind, OLDEST, PageVersionKey, SlruVersionKey, type VersionedKey } from './keys.js';
+import type { BuiltPage } from './builder.js';
+import type { RocksBatch } from './rocks.js';
+import type { PageStore } from './store.js';
+import type { BranchId } from './types.js';
+import { encodeImage } from './values.js';
+
+/**
+ * Takes up to `max` pages from the queue and writes an image of each as of the applied LSN. A page that cannot be rebuilt is counted and left
+ * as it is: its readers get the reason, and other pages are not held up.
+ */
+export function coalesce(store: PageStore, queue: CoalesceQueue, branch: BranchId, max: number): void {
+  const { counters, db } = store.parts;
+  const batch = db.batch();
+  for (const due of queue.take(max)) {
+    try {
+      if (due.kind === 'page') coalescePage(store, queue, batch, branch, due);
+      else coalesceSlru(store, queue, batch, branch, due);
+    } catch {
+      counters.coalesceFailures++;
+    }
+  }
+  if (batch.length > 0) batch.write(false);
+}
+
+function coalescePage(
+  store: PageStore,
+  queue: CoalesceQueue,
+  batch: RocksBatch,
+  branch: BranchId,
+  due: Extract<DuePage, { kind: 'page' }>,
+): void {
+  const { forks, builder } = store.parts;
+  const fork = forks.current(branch, due.key, due.key.fork);
+  if (!fork.exists || due.key.blkno >= fork.nblocks) return;
+  const key = new PageVersionKey().setPage(branch, due.key, due.key.fork, due.key.blkno);
+  const built = builder.build(key, due.key, store.appliedLsn, oldestVisible(fork, due.key.blkno));
+  putImage(store, batch, key, built);
+  queue.pageBase(fork, due.key.blkno);
+}
+
+function coalesceSlru(
+  store: PageStore,
+  queue: CoalesceQueue,
+  batch: RocksBatch,
+  branch: BranchId,
+  due: Extract<DuePage, { kind: 'slru' }>,
+): void {
+  const key = new SlruVersionKey().setPage(branch, due.slru, due.pageno);
+  putImage(store, batch, key, store.parts.builder.build(key, null, store.appliedLsn, OLDEST));
+  queue.slruBase(due.slru, due.pageno);
+}
+
+function putImage(store: PageStore, batch: RocksBatch, key: VersionedKey, built: BuiltPage): void {
+  if (built.deltas === 0) return;
+  batch.put(key.set(built.version, Kind.coalesced), encodeImage(built.page));
+  store.parts.counters.imagesCoalesced++;
+}

@@ -1,0 +1,175 @@
+/**
+ * Ingest: committed log in, versions out. A batch of records becomes one atomic RocksDB write that also moves the applied LSN, so after a crash
+ * the store holds a prefix of the log, and ingesting again from the applied LSN gives the same keys and values.
+ *
+ * A record that cannot be replayed is never skipped. Ingest stops before it; what precedes it is applied, and the same records may be
+ * offered again later (by a release that knows them).
+ */
+import { advance } from '../control/advance.js';
+import type { ControlState } from '../control/state.js';
+import { DbError, errorMessage } from '../errors.js';
+import { formatLsn, type Lsn } from '../lsn.js';
+import { assertReplayable } from '../redo/index.js';
+import type { WalRecord } from '../wal/types.js';
+import { CoalesceQueue } from './coalesce.js';
+import { coalesce } from './coalescer.js';
+import { EffectWriter } from './effect-writer.js';
+import { effectsOf, type EffectContext } from './effects/index.js';
+import { EMPTY_ID, FactClass } from './facts.js';
+import type { RocksBatch } from './rocks.js';
+import type { PageStore } from './store.js';
+import { MAIN_BRANCH, type BranchId } from './types.js';
+import { PageWriter } from './writer.js';
+
+export interface IngesterOptions {
+  /** The volume's secret, which authenticates files in the log; null: none are accepted. */
+  readonly secret: Buffer | null;
+  readonly branch?: BranchId;
+}
+
+/** Images written after a batch at most: a pause of some ten milliseconds. The rest waits for the next batch, or for coalesce(). */
+const IMAGES_PER_BATCH = 64;
+
+export class Ingester {
+  private readonly branch: BranchId;
+  private readonly batch: RocksBatch;
+  private readonly queue: CoalesceQueue;
+  private readonly pages: PageWriter;
+  private readonly effects: EffectWriter;
+  private readonly secret: Buffer | null;
+  private control: ControlState | null = null;
+  private context: EffectContext | null = null;
+  /** Of the records put so far; the store's own values lag behind until the batch is written. */
+  private lastRecordLsn: Lsn;
+  private endLsn: Lsn;
+
+  constructor(
+    private readonly store: PageStore,
+    options: IngesterOptions,
+  ) {
+    this.branch = options.branch ?? MAIN_BRANCH;
+    this.secret = options.secret;
+    this.batch = store.parts.db.batch();
+    this.queue = new CoalesceQueue(store.policy);
+    this.pages = new PageWriter(store.parts, this.batch, this.queue, this.branch);
+    this.effects = new EffectWriter(store.parts, this.batch, this.pages, this.branch, () => this.write());
+    this.lastRecordLsn = store.lastRecordLsn;
+    this.endLsn = store.appliedLsn;
+  }
+
+  /** The control state at the applied LSN. Throws PAGE_STORE_EMPTY. A view: it moves on with the next batch. */
+  get controlState(): Readonly<ControlState> {
+    return this.loadedControl();
+  }
+
+  /**
+   * Ingests consecutive records, the first of which follows the applied LSN; records at or before it are passed over.
+   *
+   * Throws a DbError with the record's LSN in message and details.lsn when one cannot be replayed (codes of assertReplayable() and effectsOf()), or does
+   * not follow the one before (PAGE_LOG_GAP). All records before it have been applied then. PAGE_STORE_EMPTY: nothing was imported yet.
+   */
+  ingestBatch(records: readonly WalRecord[]): void {
+    let count = 0;
+    try {
+      for (; count < records.length; count++) this.ingest(records[count]!);
+      this.write();
+    } catch (err) {
+      this.again(records.slice(0, count));
+      const culprit = records[count];
+      if (culprit) throw stopped(err, culprit);
+    }
+    this.coalesce(IMAGES_PER_BATCH);
+  }
+
+  /** Writes up to `max` images that are due; returns how many pages are still waiting. For idle moments. */
+  coalesce(max: number): number {
+    if (this.queue.length > 0) coalesce(this.store, this.queue, this.branch, max);
+    this.store.parts.counters.coalesceBacklog = this.queue.length;
+    return this.queue.length;
+  }
+
+  /**
+   * After a failure. A batch cannot be unwound by one record; failures are rare, and putting the good records again gives the same batch.
+   */
+  private again(records: readonly WalRecord[]): void {
+    this.forget();
+    try {
+      for (const rec of records) this.ingest(rec);
+      this.write();
+    } catch (err) {
+      this.forget();
+      throw err;
+    }
+  }
+
+  private ingest(rec: WalRecord): void {
+    if (rec.endLsn <= this.endLsn) return;
+    if (this.lastRecordLsn !== 0 && rec.prevLsn !== this.lastRecordLsn) {
+      throw new DbError(
+        'PAGE_LOG_GAP',
+        `the record at ${formatLsn(rec.startLsn)} follows one at ${formatLsn(rec.prevLsn)}, but the last one ingested began at ${formatLsn(this.lastRecordLsn)}`,
+      );
+    }
+    const control = this.loadedControl();
+    assertReplayable(rec);
+    const effects = effectsOf(rec, this.context!);
+    this.pages.blocks(rec);
+    if (effects.length > 0) this.effects.put(effects, rec.endLsn);
+    this.pages.endRecord(rec.endLsn);
+    advance(control, rec);
+    this.lastRecordLsn = rec.startLsn;
+    this.endLsn = rec.endLsn;
+    this.store.parts.counters.recordsIngested++;
+  }
+
+  /** Writes what has been put, as of the last record. Effects that need to read the store call it, too. */
+  private write(): void {
+    if (this.endLsn === this.store.appliedLsn) return;
+    const json = Buffer.from(JSON.stringify(this.loadedControl()));
+    this.store.parts.facts.put(this.batch, this.branch, FactClass.control, EMPTY_ID, this.endLsn, json);
+    this.store.commit(this.batch, { appliedLsn: this.endLsn, lastRecordLsn: this.lastRecordLsn });
+  }
+
+  private loadedControl(): ControlState {
+    if (this.control) return this.control;
+    const snapshot = this.store.controlSnapshot(this.store.appliedLsn, this.branch);
+    if (!snapshot || snapshot.lsn !== this.store.appliedLsn)
+      throw new DbError('PAGE_STORE_EMPTY', `the page store in ${this.store.dir} has no base to ingest upon`);
+    const counters = this.store.parts.counters;
+    this.control = snapshot.state;
+    this.context = {
+      control: snapshot.state,
+      secret: this.secret,
+      onRejectedFile: () => counters.filesRefused++,
+    };
+    this.lastRecordLsn = this.store.lastRecordLsn;
+    this.endLsn = this.store.appliedLsn;
+    return this.control;
+  }
+
+  /** Back to what is in the store. */
+  private forget(): void {
+    this.batch.clear();
+    this.pages.forget();
+    this.effects.forget();
+    this.queue.forget();
+    this.store.parts.forks.forget();
+    this.control = null;
+    this.context = null;
+    this.lastRecordLsn = this.store.lastRecordLsn;
+    this.endLsn = this.store.appliedLsn;
+  }
+}
+
+function stopped(err: unknown, rec: WalRecord): DbError {
+  const known = err instanceof DbError;
+  return new DbError(
+    known ? err.code : 'PAGE_INGEST_FAILED',
+    `ingest stopped before the record at ${formatLsn(rec.startLsn)}: ${errorMessage(err)}`,
+    {
+      cause: err,
+      ...(known ? { reaction: err.reaction, hint: err.hint } : {}),
+      details: { ...(known ? err.details : {}), lsn: rec.startLsn },
+    },
+  );
+}

@@ -1,0 +1,183 @@
+/**
+ * Puts what records change into one RocksDB batch: page versions from block references, everything else from effects. Nothing is read back
+ * from the store except newest fork sizes (cached), so a record costs a few puts.
+ */
+import type { Lsn } from '../lsn.js';
+import { BLCKSZ } from '../page/constants.js';
+import { vmBlockOf } from '../page/vm.js';
+import { applyRecord, changesBlock } from '../redo/index.js';
+import { ForkNumber, type BlockRef, type RelFileLocator, type WalRecord } from '../wal/types.js';
+import type { CoalesceQueue } from './coalesce.js';
+import type { SlruName } from './effects/types.js';
+import type { Fork } from './forks.js';
+import { Kind } from './keys.js';
+import type { StoreParts } from './parts.js';
+import type { RocksBatch } from './rocks.js';
+import { SlruWriter } from './slru-writer.js';
+import type { BranchId } from './types.js';
+import {
+  appendVmClear,
+  EMPTY_VALUE,
+  encodeImage,
+  hasCheckImages,
+  isZeroPage,
+  withoutCheckImages,
+} from './values.js';
+
+const FORKS = Object.values(ForkNumber);
+/** Up to here a truncation writes a 'zero' version for each cut block; beyond it, one floor (see forks.ts). */
+const MAX_CUT_BLOCKS = 1024;
+const MAX_FLOORS = 16;
+
+interface VmClears {
+  readonly fork: Fork;
+  readonly blkno: number;
+  value: Buffer;
+}
+
+export class PageWriter {
+  readonly slru: SlruWriter;
+  private readonly dirty: Fork[] = [];
+  private readonly vmClears: VmClears[] = [];
+
+  constructor(
+    private readonly parts: StoreParts,
+    private readonly batch: RocksBatch,
+    private readonly queue: CoalesceQueue,
+    private readonly branch: BranchId,
+  ) {
+    this.slru = new SlruWriter(parts, batch, queue, branch);
+  }
+
+  /** What a record does to the pages that it references. */
+  blocks(rec: WalRecord): void {
+    if (rec.blocks.length === 0) return;
+    let raw: Buffer | null = null;
+    for (const block of rec.blocks) {
+      if (!changesBlock(rec, block)) continue;
+      const fork = this.grown(block, block.fork, block.blkno, rec.endLsn);
+      if (block.applyImage) {
+        this.image(fork, rec, block);
+        continue;
+      }
+      raw ??= hasCheckImages(rec) ? withoutCheckImages(rec) : rec.raw;
+      this.put(fork, block.blkno, rec.endLsn, block.willInit ? Kind.init : Kind.delta, raw);
+      if (block.willInit) this.queue.pageBase(fork, block.blkno);
+      this.queue.pageDelta(fork, block.blkno);
+    }
+  }
+
+  vmClear(rel: RelFileLocator, heapBlk: number, bits: number): void {
+    const fork = this.fork(rel, ForkNumber.vm);
+    const blkno = vmBlockOf(heapBlk);
+    // PostgreSQL would create the map page here, only to find its bits clear.
+    if (!fork.exists || blkno >= fork.nblocks) return;
+    const before = this.vmClears.find((entry) => entry.fork === fork && entry.blkno === blkno);
+    if (before) before.value = appendVmClear(before.value, heapBlk, bits);
+    else this.vmClears.push({ fork, blkno, value: appendVmClear(undefined, heapBlk, bits) });
+  }
+
+  vmTruncate(rel: RelFileLocator, nHeapBlocks: number, at: Lsn): void {
+    const fork = this.fork(rel, ForkNumber.vm);
+    const blkno = vmBlockOf(nHeapBlocks);
+    if (!fork.exists || blkno >= fork.nblocks) return;
+    const value = Buffer.allocUnsafe(4);
+    value.writeUInt32LE(nHeapBlocks, 0);
+    this.put(fork, blkno, at, Kind.vmTruncate, value);
+    this.queue.pageDelta(fork, blkno);
+  }
+
+  relCreate(rel: RelFileLocator, forkNumber: number, at: Lsn): void {
+    const fork = this.fork(rel, forkNumber);
+    if (fork.exists) return;
+    fork.create(at);
+    this.dirty.push(fork);
+  }
+
+  relDrop(rel: RelFileLocator, at: Lsn): void {
+    for (const forkNumber of FORKS) {
+      const fork = this.fork(rel, forkNumber);
+      if (!fork.exists) continue;
+      fork.drop(at);
+      this.dirty.push(fork);
+    }
+  }
+
+  relTruncate(rel: RelFileLocator, forkNumber: number, nblocks: number, at: Lsn): void {
+    const fork = this.fork(rel, forkNumber);
+    if (!fork.exists || nblocks >= fork.nblocks) return;
+    if (fork.nblocks - nblocks <= MAX_CUT_BLOCKS || fork.floors.length >= MAX_FLOORS) {
+      for (let blkno = nblocks; blkno < fork.nblocks; blkno++) {
+        this.put(fork, blkno, at, Kind.zero, EMPTY_VALUE);
+        this.queue.pageBase(fork, blkno);
+      }
+    } else {
+      fork.addFloor(nblocks, at);
+      fork.deltas = null;
+    }
+    fork.resize(nblocks, at);
+    this.dirty.push(fork);
+  }
+
+  /** A page given whole (imports, copies of databases). All zeros: only the size counts. */
+  page(rel: RelFileLocator, forkNumber: number, blkno: number, image: Readonly<Buffer>, at: Lsn): void {
+    const fork = this.grown(rel, forkNumber, blkno, at);
+    if (isZeroPage(image)) return;
+    this.put(fork, blkno, at, Kind.image, encodeImage(image));
+  }
+
+  /** A fork that exists from `at` on with at least `nblocks` blocks. */
+  sized(rel: RelFileLocator, forkNumber: number, nblocks: number, at: Lsn): void {
+    this.relCreate(rel, forkNumber, at);
+    if (nblocks > 0) this.grown(rel, forkNumber, nblocks - 1, at);
+  }
+
+  /** To be called after each record: puts what was collected by page or fork. */
+  endRecord(at: Lsn): void {
+    for (const { fork, blkno, value } of this.vmClears) {
+      this.put(fork, blkno, at, Kind.vmClear, value);
+      this.queue.pageDelta(fork, blkno);
+    }
+    if (this.vmClears.length > 0) this.vmClears.length = 0;
+    for (const fork of this.dirty) if (fork.dirty) this.parts.forks.put(this.batch, fork);
+    if (this.dirty.length > 0) this.dirty.length = 0;
+    this.slru.endRecord(at);
+  }
+
+  /** Drops everything that is not written. */
+  forget(): void {
+    this.vmClears.length = 0;
+    this.dirty.length = 0;
+    this.slru.forget();
+  }
+
+  slruPage(slru: SlruName, pageno: number, image: Buffer, at: Lsn): void {
+    this.slru.image(slru, pageno, image, at);
+  }
+
+  private fork(rel: RelFileLocator, fork: number): Fork {
+    return this.parts.forks.current(this.branch, rel, fork);
+  }
+
+  /** The fork, existing (PostgreSQL's recovery creates what a record refers to) and with block `blkno`. */
+  private grown(rel: RelFileLocator, forkNumber: number, blkno: number, at: Lsn): Fork {
+    const fork = this.parts.forks.current(this.branch, rel, forkNumber);
+    if (fork.exists && blkno < fork.nblocks) return fork;
+    if (!fork.exists) fork.create(at);
+    if (blkno >= fork.nblocks) fork.resize(blkno + 1, at);
+    this.dirty.push(fork);
+    return fork;
+  }
+
+  private image(fork: Fork, rec: WalRecord, block: BlockRef): void {
+    const page = Buffer.alloc(BLCKSZ);
+    applyRecord(page, rec, block, this.parts.redo);
+    this.put(fork, block.blkno, rec.endLsn, Kind.image, encodeImage(page));
+    this.queue.pageBase(fork, block.blkno);
+  }
+
+  private put(fork: Fork, blkno: number, at: Lsn, kind: number, value: Buffer): void {
+    this.batch.put(fork.pageKey.setBlock(blkno).set(at, kind), value);
+    this.parts.counters.versionsWritten++;
+  }
+}
