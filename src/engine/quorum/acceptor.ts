@@ -1,0 +1,335 @@
+import { DbError } from '../errors.js';
+import { INVALID_LSN, formatLsn, lsn } from '../lsn.js';
+import type { Lsn } from '../lsn.js';
+import { checkHistory, commonPoint, formatHistory, lastLogEpoch } from './history.js';
+import type {
+  Append,
+  AppendAnswer,
+  CommitNotice,
+  Epoch,
+  EpochHistory,
+  LearnerReason,
+  PromiseAnswer,
+  PromiseRequest,
+  StartEpoch,
+  StartEpochAnswer,
+} from './types.js';
+
+/** How far a log is: (epoch of its newest part, end), compared in that order. */
+export interface LogPosition {
+  readonly epoch: Epoch;
+  readonly scl: Lsn;
+}
+
+/** What a node remembers of itself outside its log (identity.db). Made durable, whole, whenever a step asks for it. */
+export interface IdentityRecord {
+  readonly promisedEpoch: Epoch;
+  readonly promisedTo: string;
+  /** Set once a node has lost its memory; it stays a learner over restarts, however much log it has gathered since. */
+  readonly amnesia: boolean;
+  /** The durable log is at least here after a restart, or it is an older copy than the one that this node answered with. */
+  readonly floor: LogPosition;
+}
+
+/** What the log on disk holds, read at start (LogStore provides all of it). */
+export interface LogState {
+  readonly history: EpochHistory;
+  /** End of the durable log. */
+  readonly scl: Lsn;
+  readonly damaged: boolean;
+}
+
+export interface AcceptorState {
+  readonly promisedEpoch: Epoch;
+  readonly promisedTo: string;
+  readonly history: EpochHistory;
+  /** End of the log as appended, perhaps not yet durable. */
+  readonly logEnd: Lsn;
+  /** End of the durable log. */
+  readonly scl: Lsn;
+  /** Highest commit LSN that applies to this node's history; may lie beyond scl. Use `readableLsn`. */
+  readonly commitLsn: Lsn;
+  readonly learner: LearnerReason | null;
+}
+
+export interface PromiseStep {
+  /** Not null: make it durable, then answer. Nothing else may be processed in between. */
+  readonly persist: IdentityRecord | null;
+  readonly answer: PromiseAnswer;
+}
+
+export type StartEpochStep =
+  | { readonly kind: 'answer'; readonly answer: StartEpochAnswer }
+  | {
+      /**
+       * In this order: persist the identity; LogStore.setHistory(cutAt, history); sync; durable(...);
+       * send startEpochAnswer(message).
+       */
+      readonly kind: 'adopt';
+      readonly persist: IdentityRecord;
+      readonly cutAt: Lsn;
+      readonly history: EpochHistory;
+    };
+
+export type AppendStep =
+  | { readonly kind: 'answer'; readonly answer: AppendAnswer }
+  | {
+      /**
+       * When end > begin: append the message's bytes from offset `skip` on, at LSN `begin`, to the log. Then (also for a duplicate or
+       * a heartbeat, where begin === end) sync if anything is unsynced, durable(...), and send appendAnswer(epoch).
+       */
+      readonly kind: 'write';
+      readonly skip: number;
+      readonly begin: Lsn;
+      readonly end: Lsn;
+    };
+
+function comparePositions(a: LogPosition, b: LogPosition): number {
+  return a.epoch - b.epoch || a.scl - b.scl;
+}
+
+/**
+ * The storage node's side of the quorum log: pure, one per branch. It decides; the caller does the I/O that a step asks for, then
+ * sends the answer. Three rules make it safe:
+ *
+ *  1. A promise is durable before it is answered, and after it no older epoch gets a positive answer, not even for bytes that were
+ *     already on their way to the disk: answers are computed when they are sent (appendAnswer), not when the request came.
+ *  2. Bytes and history are durable before they are answered. A history that is adopted but not yet durable gives no answers.
+ *  3. A learner (lost or damaged state) follows the log, but grants nothing and says so in every answer.
+ */
+export class Acceptor {
+  private promised: { readonly promisedEpoch: Epoch; readonly promisedTo: string };
+  private entries: EpochHistory;
+  private end: Lsn;
+  private durableEnd: Lsn;
+  private durableEpoch: Epoch;
+  private commit: Lsn;
+  private learnerReason: LearnerReason | null;
+
+  private constructor(
+    promised: { readonly promisedEpoch: Epoch; readonly promisedTo: string },
+    log: LogState,
+    learner: LearnerReason | null,
+    commitLsn: Lsn,
+  ) {
+    checkHistory(log.history);
+    this.promised = promised;
+    this.entries = log.history;
+    this.end = log.scl;
+    this.durableEnd = log.scl;
+    this.durableEpoch = log.history.at(-1)?.epoch ?? -1;
+    this.commit = commitLsn;
+    this.learnerReason = learner;
+  }
+
+  /** A node of a new volume, whose log was just imported: history [{ epoch: 0, startLsn }]. All of it counts as committed. */
+  static create(log: LogState): Acceptor {
+    return new Acceptor({ promisedEpoch: 0, promisedTo: '' }, log, null, log.scl);
+  }
+
+  /**
+   * A node that restarts. Amnesia is: no (or an unreadable) identity record, a log that is gone (null), older than the identity's
+   * floor, or newer than its promise. `knownCommitLsn` is any commit LSN known from before (e.g. the applied LSN of the page store),
+   * INVALID_LSN if none. Persist `identity` right after, so that an amnesia found here is never forgotten.
+   */
+  static recover(identity: IdentityRecord | null, log: LogState | null, knownCommitLsn: Lsn): Acceptor {
+    const found = log ?? { history: [], scl: INVALID_LSN, damaged: false };
+    const newest = found.history.at(-1)?.epoch ?? -1;
+    const at = { epoch: lastLogEpoch(found.history, found.scl), scl: found.scl };
+    const amnesia =
+      !identity ||
+      identity.amnesia ||
+      found.history.length === 0 ||
+      comparePositions(at, identity.floor) < 0 ||
+      newest > identity.promisedEpoch;
+    const promised = {
+      promisedEpoch: Math.max(identity?.promisedEpoch ?? 0, newest),
+      promisedTo: identity?.promisedTo ?? '',
+    };
+    const learner = amnesia ? 'amnesia' : found.damaged ? 'damaged-log' : null;
+    return new Acceptor(promised, found, learner, lsn(Math.min(knownCommitLsn, found.scl)));
+  }
+
+  /** The record to keep in identity.db as of now. */
+  get identity(): IdentityRecord {
+    return this.identityWith(this.promised, this.position);
+  }
+
+  get state(): AcceptorState {
+    return {
+      ...this.promised,
+      history: this.entries,
+      logEnd: this.end,
+      scl: this.durableEnd,
+      commitLsn: this.commit,
+      learner: this.learnerReason,
+    };
+  }
+
+  /** Epoch of the newest part of the durable log; with scl it says how far this log is. -1 without a log. */
+  get lastLogEpoch(): Epoch {
+    return lastLogEpoch(this.entries, this.durableEnd);
+  }
+
+  private get position(): LogPosition {
+    return { epoch: this.lastLogEpoch, scl: this.durableEnd };
+  }
+
+  /** Up to where the log may be ingested and read: committed and durable here. */
+  get readableLsn(): Lsn {
+    return lsn(Math.min(this.commit, this.durableEnd));
+  }
+
+  /**
+   * Marks the log damaged (found by a scrub or a read), or healed (null). A node that lost its memory stays a learner: healing bytes
+   * does not bring its promises back.
+   */
+  setDamaged(damaged: boolean): void {
+    if (this.learnerReason !== 'amnesia') this.learnerReason = damaged ? 'damaged-log' : null;
+  }
+
+  promise(request: PromiseRequest): PromiseStep {
+    const repeated =
+      request.epoch === this.promised.promisedEpoch && request.writerId === this.promised.promisedTo;
+    const granted = !this.learnerReason && (request.epoch > this.promised.promisedEpoch || repeated);
+    let persist: IdentityRecord | null = null;
+    if (granted && !repeated) {
+      this.promised = { promisedEpoch: request.epoch, promisedTo: request.writerId };
+      persist = this.identity;
+    }
+    const answer = {
+      epoch: request.epoch,
+      writerId: request.writerId,
+      granted,
+      promisedEpoch: this.promised.promisedEpoch,
+      learner: this.learnerReason,
+      scl: this.durableEnd,
+      commitLsn: this.commit,
+      history: this.entries,
+    };
+    return { persist, answer };
+  }
+
+  /**
+   * Only an elected writer sends this, and only one is elected per epoch, so it is also accepted for an epoch above the promise (a
+   * node that missed the election), or promised to a loser of the same epoch. Throws QUORUM_BAD_HISTORY on a history that does
+   * not belong to the epoch, QUORUM_COMMITTED_CUT if it would cut committed log (reaction bug in both cases).
+   */
+  startEpoch(message: StartEpoch): StartEpochStep {
+    const { epoch, history } = message;
+    checkHistory(history);
+    if (history.at(-1)?.epoch !== epoch)
+      throw new DbError('QUORUM_BAD_HISTORY', `epoch ${epoch} sent the history ${formatHistory(history)}`, {
+        reaction: 'bug',
+      });
+    if (epoch < this.promised.promisedEpoch)
+      return { kind: 'answer', answer: this.startAnswer(message, false) };
+    const cutAt = this.cutPoint(history);
+    const promised = { promisedEpoch: epoch, promisedTo: message.writerId };
+    const changed = epoch > this.promised.promisedEpoch || message.writerId !== this.promised.promisedTo;
+    if (this.durableEpoch === epoch && !changed)
+      return { kind: 'answer', answer: this.startAnswer(message, true) };
+    // A crash may come before or after the cut is durable: the floor must hold for the log of either moment.
+    const before = this.position;
+    if (this.entries.at(-1)?.epoch !== epoch) {
+      this.entries = history;
+      this.end = cutAt;
+      this.durableEnd = lsn(Math.min(this.durableEnd, cutAt));
+    }
+    this.promised = promised;
+    const floor = comparePositions(before, this.position) < 0 ? before : this.position;
+    return { kind: 'adopt', persist: this.identityWith(promised, floor), cutAt, history };
+  }
+
+  /** The answer to StartEpoch, once what its step asked for is durable. Refuses if a newer epoch came in between. */
+  startEpochAnswer(message: StartEpoch): StartEpochAnswer {
+    const { epoch } = message;
+    const accepted = epoch === this.promised.promisedEpoch && epoch === this.durableEpoch;
+    return this.startAnswer(message, accepted);
+  }
+
+  append(message: Append): AppendStep {
+    const { epoch, begin, end } = message;
+    if (epoch !== this.promised.promisedEpoch || this.entries.at(-1)?.epoch !== epoch) {
+      const promisedEpoch = this.promised.promisedEpoch;
+      if (epoch < promisedEpoch) return { kind: 'answer', answer: { kind: 'refused', epoch, promisedEpoch } };
+      return { kind: 'answer', answer: { kind: 'not-started', epoch } };
+    }
+    this.commitNotice({ epoch, commitLsn: message.commitLsn });
+    if (begin > this.end) return { kind: 'answer', answer: { kind: 'gap', epoch, expected: this.end } };
+    const from = this.end;
+    if (end <= from) return { kind: 'write', skip: end - begin, begin: from, end: from };
+    this.end = end;
+    return { kind: 'write', skip: from - begin, begin: from, end };
+  }
+
+  /**
+   * The log's durable state now: its end, and the newest epoch whose history entry is durable (LogStore.durableEnd and
+   * .durableHistory). Always pass the present values of the store, never ones remembered from before an await: a cut may have come
+   * in between.
+   */
+  durable(scl: Lsn, historyEpoch: Epoch): void {
+    if (scl > this.end)
+      throw new DbError(
+        'QUORUM_BAD_SCL',
+        `log durable up to ${formatLsn(scl)} but appended only up to ${formatLsn(this.end)}`,
+        { reaction: 'bug' },
+      );
+    this.durableEnd = scl;
+    this.durableEpoch = historyEpoch;
+  }
+
+  /** The answer to Append(s) of `epoch` as of now; null while the epoch's history is not durable yet (durable() will come). */
+  appendAnswer(epoch: Epoch): AppendAnswer | null {
+    const { promisedEpoch } = this.promised;
+    if (epoch < promisedEpoch) return { kind: 'refused', epoch, promisedEpoch };
+    if (this.entries.at(-1)?.epoch !== epoch) return { kind: 'not-started', epoch };
+    if (this.durableEpoch !== epoch) return null;
+    return { kind: 'accepted', epoch, scl: this.durableEnd, learner: this.learnerReason };
+  }
+
+  /** Ignored unless this node's history has the notice's epoch: the LSN says nothing about another epoch's bytes. Never goes back. */
+  commitNotice(notice: CommitNotice): void {
+    const at = this.entries.findIndex((entry) => entry.epoch === notice.epoch);
+    if (at < 0 || notice.commitLsn <= this.commit) return;
+    const next = this.entries[at + 1];
+    if (next && next.startLsn < notice.commitLsn)
+      throw new DbError(
+        'QUORUM_COMMITTED_CUT',
+        `epoch ${notice.epoch} committed ${formatLsn(notice.commitLsn)}, but epoch ${next.epoch} starts at ${formatLsn(next.startLsn)}`,
+        { reaction: 'bug' },
+      );
+    this.commit = notice.commitLsn;
+  }
+
+  private identityWith(
+    promised: { readonly promisedEpoch: Epoch; readonly promisedTo: string },
+    floor: LogPosition,
+  ): IdentityRecord {
+    return { ...promised, amnesia: this.learnerReason === 'amnesia', floor };
+  }
+
+  private startAnswer(message: StartEpoch, accepted: boolean): StartEpochAnswer {
+    const { epoch, handshake } = message;
+    const { promisedEpoch } = this.promised;
+    return { epoch, handshake, accepted, promisedEpoch, learner: this.learnerReason, scl: this.durableEnd };
+  }
+
+  private cutPoint(history: EpochHistory): Lsn {
+    if (this.entries.length === 0) return history[0]!.startLsn;
+    const point = commonPoint(this.entries, this.end, history);
+    if (point === null)
+      throw new DbError(
+        'QUORUM_BAD_HISTORY',
+        `no epoch in common: ${formatHistory(this.entries)} here, ${formatHistory(history)} there`,
+        { reaction: 'bug' },
+      );
+    if (point < Math.min(this.commit, this.end))
+      throw new DbError(
+        'QUORUM_COMMITTED_CUT',
+        `history ${formatHistory(history)} would cut the log at ${formatLsn(point)}, below the commit LSN ${formatLsn(this.commit)}`,
+        { reaction: 'bug' },
+      );
+    return point;
+  }
+}

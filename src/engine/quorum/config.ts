@@ -1,0 +1,52 @@
+import { DbError } from '../errors.js';
+
+export interface QuorumOptions {
+  /** Node ids that hold a copy of the log: V of them, no duplicates. */
+  voters: readonly string[];
+  /** Vw: copies that must be durable before a byte is acknowledged. */
+  writeQuorum: number;
+  /** Vr: copies that must be asked to find every acknowledged byte. */
+  readQuorum: number;
+}
+
+/**
+ * Who votes, and how many make a quorum. Immutable: a change of membership makes a new one (and is a later subject; until then
+ * the voters of a volume are fixed).
+ *
+ * Throws USAGE_BAD_QUORUM unless Vr + Vw > V (a reader meets every acknowledged byte) and 2 * Vw > V (two write quorums meet).
+ */
+export class QuorumConfig {
+  readonly voters: readonly string[];
+  readonly writeQuorum: number;
+  readonly readQuorum: number;
+  /**
+   * Promises needed to be elected: Vr, but never less than a majority. With 6/4/3 two writers could otherwise each gather 3
+   * promises for the same epoch and leave two different logs under one epoch number. It costs no availability: a writer
+   * needs Vw nodes to get anything acknowledged, and Vw is a majority.
+   */
+  readonly electQuorum: number;
+
+  constructor(options: QuorumOptions) {
+    const v = options.voters.length;
+    const { writeQuorum: vw, readQuorum: vr } = options;
+    const sizes = `${v}/${vw}/${vr}`;
+    const bad = (why: string): never => {
+      throw new DbError('USAGE_BAD_QUORUM', `quorum ${sizes} (copies/write/read) is unsafe: ${why}`, {
+        hint: 'Write + read quorum must exceed the number of copies, and the write quorum must be a majority.',
+      });
+    };
+    if (new Set(options.voters).size !== v) bad('a node is listed twice');
+    if (!Number.isInteger(vw) || !Number.isInteger(vr) || vw < 1 || vr < 1 || vw > v || vr > v)
+      bad('a quorum is not between 1 and the number of copies');
+    if (vr + vw <= v) bad('a read quorum could miss an acknowledged write');
+    if (2 * vw <= v) bad('two write quorums could be disjoint');
+    this.voters = [...options.voters];
+    this.writeQuorum = vw;
+    this.readQuorum = vr;
+    this.electQuorum = Math.max(vr, Math.floor(v / 2) + 1);
+  }
+
+  isVoter(nodeId: string): boolean {
+    return this.voters.includes(nodeId);
+  }
+}

@@ -1,0 +1,24 @@
+import { lsn } from '../../src/engine/lsn.js';
+import type {
+  Append,
+  AppendAnswer,
+  PromiseAnswer,
+  PromiseRequest,
+  StartEpoch,
+  StartEpochAnswer,
+} from '../../src/engine/quorum/types.js';
+
+/** First LSN of the simulated volume: not 0, not aligned. */
+export const BASE = lsn(0x1_0000_0123);
+
+export type ToNode =
+  | { readonly kind: 'promise'; readonly body: PromiseRequest }
+  | { readonly kind: 'start'; readonly body: StartEpoch }
+  | { readonly kind: 'append'; readonly body: Append; readonly bytes: readonly number[] }
+  | { readonly kind: 'fetch'; readonly epoch: number };
+
+export type ToWriter =
+  | { readonly kind: 'promised'; readonly body: PromiseAnswer }
+  | { readonly kind: 'started'; readonly body: StartEpochAnswer }
+  | { readonly kind: 'appended'; readonly body: AppendAnswer }
+  | { readonly kind: 'fetched'; readonly epoch: number; readonly bytes: readonly number[] };
