@@ -1,0 +1,161 @@
+import { DbError } from '../engine/errors.js';
+import { bool, bytes, json, list, lsn, rest, str, struct, u32, u64, u8, type Of, type Shape, type Struct } from './wire.js'; // prettier-ignore
+import type { ControlState } from '../engine/control/state.js';
+import type { VersionInfo } from '../engine/pages/types.js';
+import type { NodeStatus } from './node-status.js';
+
+/**
+ * The protocol between storage nodes, computes and tools. One binary WebSocket message is one frame:
+ *
+ *   0  u8   protocol version
+ *   1  u8   message code
+ *   2  u16  zero
+ *   4  u32  branch (0 = main)
+ *   8  u32  request id: answers repeat it; 0 = a message that has no answer
+ *  12  the struct of that code
+ *
+ * Little-endian. A peer answers an unknown version, an unknown code or a struct that does not decode with Failure and closes.
+ * Codes are never reused; a changed struct gets a new code or a new protocol version.
+ */
+export const PROTOCOL_VERSION = 1;
+export const HEADER_BYTES = 12;
+/** No frame is longer; the WebSocket layer refuses it by its length, before it is buffered. */
+export const FRAME_BYTES_MAX = 64 * 1024 * 1024;
+/** Log bytes of one Append or of one ReadLog answer. */
+export const APPEND_BYTES_MAX = 16 * 1024 * 1024;
+/** Pages of one GetPages or GetSlruPages. */
+export const PAGES_MAX = 2048;
+/** Piece of a long answer (manifest). */
+export const PART_BYTES = 4 * 1024 * 1024;
+/** Whole of a long answer. */
+export const PARTS_BYTES_MAX = 1024 * 1024 * 1024;
+/** All that a connection may send before it has authenticated. */
+export const HANDSHAKE_BYTES_MAX = 16 * 1024;
+
+export interface Message<S extends Shape> {
+  readonly name: string;
+  readonly code: number;
+  readonly struct: Struct<S>;
+}
+export type BodyOf<M> = M extends Message<infer S> ? Of<S> : never;
+
+const byCode = new Map<number, Message<Shape>>();
+
+function message<S extends Shape>(code: number, name: string, shape: S): Message<S> {
+  if (byCode.has(code)) throw new DbError('WIRE_BAD_STRUCT', `message code ${code} declared twice`);
+  const made: Message<S> = { name, code, struct: struct(name, shape) };
+  byCode.set(code, made as unknown as Message<Shape>);
+  return made;
+}
+
+/** The message of a code, or undefined. */
+export function messageOf(code: number): Message<Shape> | undefined {
+  return byCode.get(code);
+}
+
+const epochEntry = struct('EpochEntry', { epoch: u64, startLsn: lsn });
+const relFields = { spcOid: u32, dbOid: u32, relNumber: u32, fork: u8 };
+
+// Handshake: Hello, Challenge, Authenticate, Welcome; see auth.ts.
+export const Hello = message(1, 'Hello', {
+  volumeId: str,
+  role: str,
+  clientId: str,
+  nodeId: str,
+  nonce: bytes,
+});
+export const Challenge = message(2, 'Challenge', { nodeId: str, nonce: bytes });
+export const Authenticate = message(3, 'Authenticate', { mac: bytes });
+export const Welcome = message(4, 'Welcome', { mac: bytes });
+/** The answer to a request that failed; with request id 0 the connection's last message. */
+export const Failure = message(5, 'Failure', { code: str, reaction: str, message: str, hint: str });
+
+export const GetStatus = message(16, 'GetStatus', {});
+export const Status = message(17, 'Status', { status: json<NodeStatus>() });
+
+// Log, writer to node. Append has no answer of its own: one Ack tells the durable end after each sync.
+export const Promise_ = message(32, 'Promise', { epoch: u64, writerId: str });
+export const PromiseReply = message(33, 'PromiseReply', { epoch: u64, writerId: str, granted: bool, promisedEpoch: u64, learner: str, scl: lsn, commitLsn: lsn, history: list(epochEntry) }); // prettier-ignore
+export const StartEpoch = message(34, 'StartEpoch', { epoch: u64, writerId: str, handshake: u32, history: list(epochEntry) }); // prettier-ignore
+export const StartEpochReply = message(35, 'StartEpochReply', { epoch: u64, handshake: u32, accepted: bool, promisedEpoch: u64, learner: str, scl: lsn }); // prettier-ignore
+export const Append = message(36, 'Append', { epoch: u64, begin: lsn, commitLsn: lsn, bytes: rest });
+export const Ack = message(37, 'Ack', { epoch: u64, scl: lsn, learner: str, appliedLsn: lsn });
+export const Refused = message(38, 'Refused', { epoch: u64, promisedEpoch: u64 });
+export const Gap = message(39, 'Gap', { epoch: u64, expected: lsn });
+export const NotStarted = message(40, 'NotStarted', { epoch: u64 });
+
+// Log, reading.
+export const ReadLog = message(48, 'ReadLog', { begin: lsn, end: lsn, maxBytes: u32 });
+export const LogBytes = message(49, 'LogBytes', {
+  begin: lsn,
+  scl: lsn,
+  history: list(epochEntry),
+  bytes: rest,
+});
+export const GetLogTail = message(50, 'GetLogTail', {});
+export const LogTail = message(51, 'LogTail', { recordStart: lsn, recordEnd: lsn, logEnd: lsn });
+
+// Pages and what else a compute is made of.
+export const GetPages = message(64, 'GetPages', { ...relFields, blkno: u32, count: u32, lsn });
+export const Pages = message(65, 'Pages', { bytes: rest });
+export const GetSlruPages = message(66, 'GetSlruPages', { slru: str, pageno: u32, count: u32, lsn });
+export const GetRelationSize = message(67, 'GetRelationSize', { ...relFields, lsn });
+export const RelationSize = message(68, 'RelationSize', { exists: bool, nblocks: u32 });
+export const GetControlState = message(69, 'GetControlState', { lsn });
+export const ControlStateAt = message(70, 'ControlStateAt', { state: json<ControlState>() });
+export const GetManifest = message(71, 'GetManifest', { lsn });
+/** A long answer in pieces with the same request id; see manifest-codec.ts for what they make up. */
+export const Part = message(72, 'Part', { last: bool, bytes: rest });
+export const WaitApplied = message(73, 'WaitApplied', { lsn, timeoutMs: u32 });
+export const Applied = message(74, 'Applied', { appliedLsn: lsn });
+export const GetPageVersions = message(75, 'GetPageVersions', { ...relFields, blkno: u32, lsn });
+export const PageVersions = message(76, 'PageVersions', { versions: json<VersionInfo[]>() });
+
+export interface Frame {
+  readonly message: Message<Shape>;
+  readonly branch: number;
+  readonly requestId: number;
+  /** Of the type that `message` declares; narrow with `isFrameOf`. */
+  readonly body: unknown;
+}
+
+export function encodeFrame<S extends Shape>(
+  message: Message<S>,
+  body: Of<S>,
+  requestId = 0,
+  branch = 0,
+): Buffer {
+  const out = message.struct.encode(body, HEADER_BYTES);
+  out.writeUInt8(PROTOCOL_VERSION, 0);
+  out.writeUInt8(message.code, 1);
+  out.writeUInt16LE(0, 2);
+  out.writeUInt32LE(branch, 4);
+  out.writeUInt32LE(requestId, 8);
+  return out;
+}
+
+/** Throws WIRE_SHORT, WIRE_VERSION, WIRE_UNKNOWN_CODE, WIRE_TRAILING or WIRE_BAD_VALUE. */
+export function decodeFrame(buf: Buffer): Frame {
+  if (buf.length < HEADER_BYTES)
+    throw new DbError('WIRE_SHORT', `a frame of ${buf.length} bytes has no header`);
+  const version = buf.readUInt8(0);
+  if (version !== PROTOCOL_VERSION)
+    throw new DbError('WIRE_VERSION', `protocol version ${version}, this side speaks ${PROTOCOL_VERSION}`, {
+      hint: 'Run the same release on every node and compute.',
+    });
+  const found = byCode.get(buf.readUInt8(1));
+  if (!found) throw new DbError('WIRE_UNKNOWN_CODE', `unknown message code ${buf.readUInt8(1)}`);
+  return {
+    message: found,
+    branch: buf.readUInt32LE(4),
+    requestId: buf.readUInt32LE(8),
+    body: found.struct.decode(buf, HEADER_BYTES),
+  };
+}
+
+export function isFrameOf<S extends Shape>(
+  frame: Frame,
+  message: Message<S>,
+): frame is Frame & { readonly body: Of<S> } {
+  return frame.message.code === message.code;
+}

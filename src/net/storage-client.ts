@@ -1,0 +1,391 @@
+import { EventEmitter } from 'node:events';
+import { WebSocket } from 'ws';
+import { DbError, errorMessage } from '../engine/errors.js';
+import { formatLsn, type Lsn } from '../engine/lsn.js';
+import type {
+  AppendAnswer,
+  EpochHistory,
+  PromiseAnswer,
+  PromiseRequest,
+  StartEpoch,
+  StartEpochAnswer,
+} from '../engine/quorum/types.js';
+import type { ControlState } from '../engine/control/state.js';
+import type { DataDirManifest, VersionInfo } from '../engine/pages/types.js';
+import { handshakeMac, newNonce, sameMac, type Handshake } from './auth.js';
+import { Connection, errorOf, type KeepAlive } from './connection.js';
+import { decodeManifest } from './manifest-codec.js';
+import * as m from './messages.js';
+import { learnerOf } from './learner.js';
+import type { NodeStatus, Role } from './node-status.js';
+import type { Of, Shape } from './wire.js';
+
+export interface Endpoint {
+  host: string;
+  port: number;
+}
+
+export interface StorageClientOptions {
+  secret: Buffer;
+  volumeId: string;
+  role: Role;
+  /** Who we are, for the node's log and status (compute name, node id). */
+  clientId: string;
+  /** Refuse any other node at this address; default: any node of the volume. */
+  nodeId?: string;
+  connectTimeoutMs?: number;
+  /** For requests that do not say; 0 = none. */
+  requestTimeoutMs?: number;
+  keepAlive?: KeepAlive;
+}
+
+export interface PageRun {
+  spcOid: number;
+  dbOid: number;
+  relNumber: number;
+  fork: number;
+  /** First block. */
+  blkno: number;
+  count: number;
+  /** As of this LSN: the node waits until it has applied that far. */
+  lsn: Lsn;
+}
+
+export interface AppendRequest {
+  epoch: number;
+  /** Where `bytes` go. Empty bytes: a heartbeat that carries commitLsn. */
+  begin: Lsn;
+  commitLsn: Lsn;
+  bytes: Buffer;
+}
+
+type AnswerOf<K> = Extract<AppendAnswer, { kind: K }>;
+/** What WriterCore takes, and how far the node has applied. */
+export type AckEvent = AnswerOf<'accepted'> & { readonly appliedLsn: Lsn };
+export type LogTailReply = m.BodyOf<typeof m.LogTail>;
+/** `bytes` may be shorter than asked: up to maxBytes, the node's log end, or a damaged range. `history` holds for them. */
+export interface LogBytesReply {
+  readonly begin: Lsn;
+  readonly scl: Lsn;
+  readonly history: EpochHistory;
+  readonly bytes: Buffer;
+}
+
+/** The first four are the answers to appends, of the types that WriterCore takes. */
+interface StorageClientEvents {
+  /** After a sync on the node: all log below `scl` is durable there, in this epoch. */
+  ack: [AckEvent];
+  /** The node has promised a newer epoch: this writer is fenced. */
+  refused: [AnswerOf<'refused'>];
+  /** An append began beyond the node's log end: send from `expected` on. */
+  gap: [AnswerOf<'gap'>];
+  /** The node has not adopted this epoch's history: send startEpoch. */
+  notStarted: [AnswerOf<'not-started'>];
+  /** Once; every outstanding request has been rejected with the same error before. Null after our own close(). */
+  close: [DbError | null];
+}
+
+interface Waiting {
+  answer: m.Message<Shape>;
+  parts: Buffer[] | null;
+  partBytes: number;
+  resolve(body: unknown): void;
+  reject(err: DbError): void;
+  timer: NodeJS.Timeout | undefined;
+}
+
+const DEFAULT_KEEP_ALIVE: KeepAlive = { pingMs: 2000, deadMs: 10_000 };
+
+/**
+ * One authenticated connection to one storage node. Requests may overlap; answers come in any order. Appends are
+ * fire-and-forget: their results are the events. After `close` the client is spent: connect again (see ConnectionKeeper).
+ */
+export class StorageClient extends EventEmitter<StorageClientEvents> {
+  private readonly waiting = new Map<number, Waiting>();
+  private nextRequestId = 1;
+  private closeError: DbError | null | undefined;
+
+  private constructor(
+    private readonly connection: Connection,
+    /** The node that answered. */
+    readonly nodeId: string,
+    readonly endpoint: Endpoint,
+    private readonly requestTimeoutMs: number,
+  ) {
+    super();
+    connection.on('frame', (frame) => this.receive(frame));
+    connection.on('close', (reason) => this.closed(reason));
+  }
+
+  /** Connects and authenticates. Throws NET_CONNECT, NET_TIMEOUT, NET_AUTH, NET_WRONG_VOLUME, NET_WRONG_NODE, WIRE_VERSION. */
+  static async connect(endpoint: Endpoint, options: StorageClientOptions): Promise<StorageClient> {
+    const where = `${endpoint.host}:${endpoint.port}`;
+    const timeoutMs = options.connectTimeoutMs ?? 5000;
+    const ws = new WebSocket(
+      `ws://${endpoint.host.includes(':') ? `[${endpoint.host}]` : endpoint.host}:${endpoint.port}/`,
+      {
+        perMessageDeflate: false,
+        maxPayload: m.FRAME_BYTES_MAX,
+        handshakeTimeout: timeoutMs,
+        // Masks protect proxies from browsers. Between daemons they would cost a copy of every log byte; all zero is legal.
+        generateMask: (mask) => mask.fill(0),
+      },
+    );
+    const connection = new Connection(ws, `storage node ${where}`, options.keepAlive ?? DEFAULT_KEEP_ALIVE);
+    const opened = new Promise<void>((resolve) => ws.once('open', () => resolve()));
+    const closed = new Promise<never>((_, reject) =>
+      connection.once('close', (err) => reject(err ?? new DbError('NET_CLOSED', `${where} was closed`))),
+    );
+    closed.catch(() => undefined); // raced below; later closes are the client's business
+    const timer = setTimeout(
+      () => connection.destroy(new DbError('NET_TIMEOUT', `no answer from ${where} within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
+    try {
+      await Promise.race([opened, closed]);
+      const nodeId = await authenticate(connection, closed, options);
+      return new StorageClient(connection, nodeId, endpoint, options.requestTimeoutMs ?? 30_000);
+    } catch (err) {
+      connection.destroy();
+      if (err instanceof DbError && err.code === 'NET_FAILED')
+        throw new DbError('NET_CONNECT', `cannot connect to ${where}: ${errorMessage(err.cause ?? err)}`, {
+          cause: err,
+        });
+      throw err;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  get isOpen(): boolean {
+    return this.closeError === undefined;
+  }
+
+  /** Bytes sent but not yet taken by the kernel; a writer slows down or drops the node when it grows. */
+  get bufferedAmount(): number {
+    return this.connection.bufferedAmount;
+  }
+
+  async status(timeoutMs?: number): Promise<NodeStatus> {
+    return (await this.request(m.GetStatus, {}, m.Status, timeoutMs)).status;
+  }
+
+  async promise(request: PromiseRequest): Promise<PromiseAnswer> {
+    const reply = await this.request(m.Promise_, request, m.PromiseReply);
+    return { ...reply, learner: learnerOf(reply.learner) };
+  }
+
+  /** The node cuts its log to the common point with `history`, adopts it durably, and answers where its log now ends. */
+  async startEpoch(message: StartEpoch): Promise<StartEpochAnswer> {
+    const body = { ...message, history: [...message.history] };
+    const reply = await this.request(m.StartEpoch, body, m.StartEpochReply);
+    return { ...reply, learner: learnerOf(reply.learner) };
+  }
+
+  append(request: AppendRequest): void {
+    this.connection.sendEncoded(encodeAppend(request));
+  }
+
+  /** The same frame to several nodes without copying the log bytes again. */
+  appendEncoded(frame: Buffer): void {
+    this.connection.sendEncoded(frame);
+  }
+
+  /** Durable log from `begin`, at most to `end` and `maxBytes` long. Throws LOG_GONE below logStart, LOG_DAMAGED. */
+  readLog(request: { begin: Lsn; end: Lsn; maxBytes?: number }): Promise<LogBytesReply> {
+    return this.request(m.ReadLog, { maxBytes: m.APPEND_BYTES_MAX, ...request }, m.LogBytes);
+  }
+
+  /** The last complete record of the node's log, and the log's end. */
+  logTail(timeoutMs?: number): Promise<LogTailReply> {
+    return this.request(m.GetLogTail, {}, m.LogTail, timeoutMs);
+  }
+
+  /** count * 8192 bytes, blocks in order; blocks beyond the relation's end are zeros. Throws INGEST_STOPPED, NODE_BEHIND. */
+  async getPages(run: PageRun, timeoutMs?: number): Promise<Buffer> {
+    return (await this.request(m.GetPages, run, m.Pages, timeoutMs)).bytes;
+  }
+
+  /** As getPages, for pages of an SLRU ('xact', 'multixact_offsets', ...). */
+  async getSlruPages(
+    run: { slru: string; pageno: number; count: number; lsn: Lsn },
+    timeoutMs?: number,
+  ): Promise<Buffer> {
+    return (await this.request(m.GetSlruPages, run, m.Pages, timeoutMs)).bytes;
+  }
+
+  /** Blocks of the fork, or null when it does not exist at that LSN. */
+  async relationSize(fork: Omit<PageRun, 'blkno' | 'count'>): Promise<number | null> {
+    const reply = await this.request(m.GetRelationSize, fork, m.RelationSize);
+    return reply.exists ? reply.nblocks : null;
+  }
+
+  /** The running checkpoint at `lsn`, which must be a record end of the node's log; works beyond applied, up to the log's end. */
+  async controlState(request: { lsn: Lsn }, timeoutMs?: number): Promise<ControlState> {
+    return (await this.request(m.GetControlState, request, m.ControlStateAt, timeoutMs)).state;
+  }
+
+  /** All that a data directory at `lsn` consists of; waits until the node has applied that far. */
+  async manifest(request: { lsn: Lsn }, timeoutMs?: number): Promise<DataDirManifest> {
+    return decodeManifest((await this.request(m.GetManifest, request, m.Part, timeoutMs)).bytes);
+  }
+
+  /** Answers when applied >= lsn. Throws NODE_BEHIND after the timeout, INGEST_STOPPED. */
+  async waitApplied(request: { lsn: Lsn; timeoutMs: number }): Promise<Lsn> {
+    const reply = await this.request(m.WaitApplied, request, m.Applied, request.timeoutMs + 1000);
+    return reply.appliedLsn;
+  }
+
+  /** Stored versions of one page, newest first, from `lsn` back to what the page is built from there. */
+  async pageVersions(page: Omit<PageRun, 'count'>): Promise<VersionInfo[]> {
+    return (await this.request(m.GetPageVersions, page, m.PageVersions)).versions;
+  }
+
+  /** Orderly; outstanding requests reject with NET_CLOSED. */
+  close(): void {
+    this.connection.close();
+  }
+
+  /** At once. */
+  destroy(reason: DbError | null = null): void {
+    this.connection.destroy(reason);
+  }
+
+  private request<Q extends Shape, A extends Shape>(
+    question: m.Message<Q>,
+    body: Of<Q>,
+    answer: m.Message<A>,
+    timeoutMs = this.requestTimeoutMs,
+  ): Promise<Of<A>> {
+    return new Promise((resolve, reject) => {
+      if (this.closeError !== undefined) {
+        reject(this.closeError ?? closedHere(this.nodeId));
+        return;
+      }
+      const id = this.nextRequestId;
+      this.nextRequestId = id === 0xffff_ffff ? 1 : id + 1;
+      const what = `${question.name} to node ${this.nodeId}`;
+      const late = (): void => {
+        this.waiting.delete(id);
+        reject(new DbError('NET_TIMEOUT', `${what}: no answer within ${timeoutMs} ms`));
+      };
+      this.waiting.set(id, {
+        answer: answer as unknown as m.Message<Shape>,
+        parts: answer.code === m.Part.code ? [] : null,
+        partBytes: 0,
+        resolve: (value) => resolve(value as Of<A>),
+        reject,
+        timer: timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined,
+      });
+      this.connection.send(question, body, id);
+    });
+  }
+
+  private receive(frame: m.Frame): void {
+    if (frame.requestId === 0) {
+      if (m.isFrameOf(frame, m.Ack))
+        this.emit('ack', { kind: 'accepted', ...frame.body, learner: learnerOf(frame.body.learner) });
+      else if (m.isFrameOf(frame, m.Refused)) this.emit('refused', { kind: 'refused', ...frame.body });
+      else if (m.isFrameOf(frame, m.Gap)) this.emit('gap', { kind: 'gap', ...frame.body });
+      else if (m.isFrameOf(frame, m.NotStarted))
+        this.emit('notStarted', { kind: 'not-started', ...frame.body });
+      else this.protocolError(frame);
+      return;
+    }
+    const entry = this.waiting.get(frame.requestId);
+    if (!entry) return; // it timed out here; the answer is late
+    if (m.isFrameOf(frame, m.Failure)) {
+      this.settle(frame.requestId, entry);
+      entry.reject(errorOf(frame.body));
+    } else if (entry.answer.code !== frame.message.code) {
+      this.protocolError(frame);
+    } else if (entry.parts && m.isFrameOf(frame, m.Part)) {
+      entry.parts.push(frame.body.bytes);
+      entry.partBytes += frame.body.bytes.length;
+      if (entry.partBytes > m.PARTS_BYTES_MAX) this.protocolError(frame);
+      else if (frame.body.last) {
+        this.settle(frame.requestId, entry);
+        entry.resolve({ last: true, bytes: Buffer.concat(entry.parts) });
+      }
+    } else {
+      this.settle(frame.requestId, entry);
+      entry.resolve(frame.body);
+    }
+  }
+
+  private settle(id: number, entry: Waiting): void {
+    clearTimeout(entry.timer);
+    this.waiting.delete(id);
+  }
+
+  private protocolError(frame: m.Frame): void {
+    this.destroy(new DbError('NET_PROTOCOL', `node ${this.nodeId} sent an unexpected ${frame.message.name}`));
+  }
+
+  private closed(reason: DbError | null): void {
+    this.closeError = reason;
+    for (const [id, entry] of [...this.waiting]) {
+      this.settle(id, entry);
+      entry.reject(reason ?? closedHere(this.nodeId));
+    }
+    this.emit('close', reason);
+  }
+}
+
+/** One Append as a frame, for appendEncoded. Throws NET_FRAME_TOO_LONG beyond APPEND_BYTES_MAX. */
+export function encodeAppend(request: AppendRequest): Buffer {
+  if (request.bytes.length > m.APPEND_BYTES_MAX)
+    throw new DbError(
+      'NET_FRAME_TOO_LONG',
+      `append of ${request.bytes.length} bytes at ${formatLsn(request.begin)}`,
+    );
+  return m.encodeFrame(m.Append, request);
+}
+
+function closedHere(nodeId: string): DbError {
+  return new DbError('NET_CLOSED', `the connection to node ${nodeId} was closed`);
+}
+
+/** The client's half of auth.ts; returns the node's name. */
+async function authenticate(
+  connection: Connection,
+  closed: Promise<never>,
+  options: StorageClientOptions,
+): Promise<string> {
+  const next = async <S extends Shape>(message: m.Message<S>): Promise<Of<S>> => {
+    const frame = await Promise.race([
+      new Promise<m.Frame>((resolve) => connection.once('frame', resolve)),
+      closed,
+    ]);
+    if (!m.isFrameOf(frame, message))
+      throw new DbError(
+        'NET_PROTOCOL',
+        `expected ${message.name} in the handshake, got ${frame.message.name}`,
+      );
+    return frame.body;
+  };
+  const { volumeId, role, clientId, secret } = options;
+  const clientNonce = newNonce();
+  connection.send(m.Hello, { volumeId, role, clientId, nodeId: options.nodeId ?? '', nonce: clientNonce });
+  const challenge = await next(m.Challenge);
+  const about: Handshake = {
+    volumeId,
+    role,
+    clientId,
+    nodeId: challenge.nodeId,
+    clientNonce,
+    nodeNonce: challenge.nonce,
+  };
+  connection.send(m.Authenticate, { mac: handshakeMac(secret, 'client', about) });
+  const welcome = await next(m.Welcome);
+  if (!sameMac(welcome.mac, handshakeMac(secret, 'node', about)))
+    throw new DbError('NET_AUTH', `${connection.peerName} does not know the cluster secret`, {
+      reaction: 'usage',
+    });
+  if (options.nodeId !== undefined && options.nodeId !== challenge.nodeId)
+    throw new DbError(
+      'NET_WRONG_NODE',
+      `${connection.peerName} is node ${challenge.nodeId}, not ${options.nodeId}`,
+    );
+  return challenge.nodeId;
+}

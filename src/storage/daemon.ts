@@ -1,0 +1,297 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { errorMessage } from '../engine/errors.js';
+import { formatLsn } from '../engine/lsn.js';
+import { describeDamage, type Damage } from '../engine/log/index.js';
+import { Ingester } from '../engine/pages/ingest.js';
+import type { NodeStatus } from '../net/node-status.js';
+import { FrameServer } from '../net/server.js';
+import { loadSecret } from '../net/secret.js';
+import { CatchUp } from './catch-up.js';
+import type { StorageConfig } from './config.js';
+import { serveHttp } from './http.js';
+import { IngestLoop } from './ingest-loop.js';
+import { LogReader } from './log-reader.js';
+import { LogService } from './log-service.js';
+import { createMetrics, type MetricsSource } from './metrics.js';
+import { NodeApi } from './node-api.js';
+import { PageService } from './page-service.js';
+import { Peers } from './peers.js';
+import { recoverNode, type NodeState } from './recover-node.js';
+
+/** How often what is known to be committed is noted for the next start: each time costs a sync. */
+const SAVE_MS = 10_000;
+
+/**
+ * One storage node: makes the log durable, turns it into pages, serves both. `StorageDaemon.start` resolves when it accepts
+ * connections; `failure` rejects when it cannot go on; stop() ends it in order.
+ */
+export class StorageDaemon {
+  port = 0;
+  /** Never resolves; rejects on a broken invariant. The process should end then. */
+  readonly failure: Promise<never>;
+  private readonly logService: LogService;
+  private readonly ingester: Ingester;
+  private readonly ingest: IngestLoop;
+  private readonly logReader: LogReader;
+  private readonly pageService: PageService;
+  private readonly catchUp: CatchUp;
+  private readonly peers: Peers;
+  private readonly api: NodeApi;
+  private readonly server: FrameServer;
+  private readonly metrics: Registry;
+  private readonly stopping = new AbortController();
+  private background: Promise<unknown> = Promise.resolve();
+  private connections = 0;
+  private refusedConnections = 0;
+  private stopped: Promise<void> | null = null;
+  private fail!: (err: unknown) => void;
+
+  private constructor(
+    private readonly config: StorageConfig,
+    private readonly node: NodeState,
+    secret: Buffer,
+    private readonly logger: Logger,
+    damageListener: { call: (damage: Damage) => void },
+  ) {
+    const { acceptor, log, pages, identity } = node;
+    this.failure = new Promise<never>((_, reject) => {
+      this.fail = reject;
+    });
+    this.failure.catch(() => undefined); // whoever started us awaits it, perhaps later
+    this.logService = new LogService(
+      acceptor,
+      log,
+      identity,
+      {
+        onReadable: () => this.ingest.kick(),
+        onCut: (at) => this.ingest.cut(at),
+        onGap: () => this.catchUp.gap(),
+        onFatal: (err) => this.fail(err),
+      },
+      logger,
+    );
+    this.ingester = new Ingester(pages, { secret });
+    this.ingest = new IngestLoop(
+      log,
+      pages,
+      this.ingester,
+      { ...config.ingest, readable: () => acceptor.readableLsn, onDamage: () => this.catchUp.wake() },
+      logger,
+    );
+    this.logReader = new LogReader(log, pages);
+    this.pageService = new PageService(pages, this.ingest, config.readWaitMs);
+    this.catchUp = new CatchUp(
+      acceptor,
+      log,
+      this.logService,
+      () => this.peers,
+      { segmentSize: () => this.segmentSize(), onHealed: () => this.ingest.kick() },
+      logger,
+    );
+    this.peers = new Peers(
+      config.peers,
+      { secret, volumeId: config.volumeId, nodeId: config.nodeId, pollMs: config.peerPollMs },
+      () => this.catchUp.wake(),
+      logger,
+    );
+    this.api = new NodeApi(
+      {
+        status: () => this.status(),
+        appliedLsn: () => pages.appliedLsn,
+        log,
+        logService: this.logService,
+        logReader: this.logReader,
+        ingest: this.ingest,
+        pageService: this.pageService,
+      },
+      logger,
+    );
+    this.metrics = createMetrics(this.metricsSource(), { node: config.nodeId, volume: config.volumeId });
+    this.server = new FrameServer({
+      host: config.host,
+      port: config.port,
+      secret,
+      volumeId: config.volumeId,
+      nodeId: config.nodeId,
+      onHttp: (request, response) => this.http(request, response),
+      onSession: (session) => {
+        this.connections += 1;
+        session.connection.on('close', () => (this.connections -= 1));
+        this.api.attach(session);
+      },
+      onRefused: (remote, err) => {
+        this.refusedConnections += 1;
+        logger.warn({ remote, code: err.code }, `connection refused: ${err.message}`);
+      },
+    });
+    damageListener.call = (damage) => this.damaged(damage);
+  }
+
+  /** Throws NET_PORT_IN_USE, USAGE_SECRET, NODE_WRONG_IDENTITY, NODE_STORE_OPEN, ... Nothing is left running then. */
+  static async start(config: StorageConfig, logger: Logger): Promise<StorageDaemon> {
+    const secret = loadSecret(config.secretFile);
+    const early: Damage[] = [];
+    const damageListener = { call: (damage: Damage): void => void early.push(damage) };
+    const node = await recoverNode(config, (damage) => damageListener.call(damage), logger);
+    const daemon = new StorageDaemon(config, node, secret, logger, damageListener);
+    try {
+      daemon.port = await daemon.server.listen();
+    } catch (err) {
+      await daemon.stop();
+      throw err;
+    }
+    for (const damage of early) daemon.damaged(damage);
+    writeFileSync(path.join(config.dir, 'node.pid'), `${process.pid}\n`);
+    daemon.ingest.kick();
+    daemon.background = Promise.all([daemon.saveLoop(), daemon.scrubLoop()]);
+    daemon.background.catch((err: unknown) => daemon.fail(err));
+    logger.info(
+      { port: daemon.port, ...daemon.positions(), voter: daemon.status().voter },
+      'storage node serves',
+    );
+    return daemon;
+  }
+
+  status(): NodeStatus {
+    const { acceptor, log, pages, identity } = this.node;
+    const state = acceptor.state;
+    return {
+      id: this.config.nodeId,
+      volumeId: this.config.volumeId,
+      pid: process.pid,
+      generation: identity.generation,
+      state: this.stopping.signal.aborted ? 'draining' : 'running',
+      voter: state.learner === null,
+      learnerReason: state.learner,
+      promisedEpoch: state.promisedEpoch,
+      promisedWriter: state.promisedTo,
+      history: log.durableHistory,
+      scl: log.durableEnd,
+      commitLsn: state.commitLsn,
+      appliedLsn: pages.appliedLsn,
+      logStart: log.startLsn,
+      damaged: log.damages.map(({ begin, end, file }) => ({ begin, end, file })),
+      ingestError: this.ingest.error,
+      writeError: this.logService.writeError,
+      catchUp: { ...this.catchUp.status },
+      metrics: { ...this.metricsSource().totals(), ...this.metricsSource().gauges() },
+    };
+  }
+
+  /** Lets everything accepted become durable, then closes. Safe to repeat. */
+  stop(): Promise<void> {
+    this.stopped ??= this.shutDown();
+    return this.stopped;
+  }
+
+  private async shutDown(): Promise<void> {
+    const { acceptor, log, pages, identity } = this.node;
+    this.stopping.abort();
+    this.server.drain();
+    await this.catchUp.stop();
+    await this.peers.close();
+    try {
+      await this.logService.sync();
+    } catch (err) {
+      this.logger.error(
+        { err },
+        `last sync of the log failed: ${errorMessage(err)}; nothing of it was acknowledged`,
+      );
+    }
+    this.logService.stop();
+    await this.server.closeAll();
+    await this.ingest.stop();
+    await this.background.catch(() => undefined); // told through `failure` already
+    identity.save(acceptor.identity, acceptor.readableLsn);
+    pages.sync();
+    await log.close().catch((err: unknown) => this.logger.error({ err }, 'closing the log failed'));
+    await pages.close();
+    identity.close();
+    rmSync(path.join(this.config.dir, 'node.pid'), { force: true });
+    this.logger.info('storage node stopped');
+  }
+
+  private damaged(damage: Damage): void {
+    this.logger.error({ ...damage }, `damaged log: ${describeDamage(damage)}`);
+    this.node.acceptor.setDamaged(true);
+    this.catchUp.wake();
+  }
+
+  private segmentSize(): number | null {
+    const { pages } = this.node;
+    return pages.controlSnapshot(pages.appliedLsn)?.state.segmentSize ?? null;
+  }
+
+  private async saveLoop(): Promise<void> {
+    const { acceptor, identity } = this.node;
+    while (await this.pause(SAVE_MS))
+      if (acceptor.readableLsn > identity.commitLsn) identity.save(acceptor.identity, acceptor.readableLsn);
+  }
+
+  private async scrubLoop(): Promise<void> {
+    if (!this.config.scrub.enabled) return;
+    while (await this.pause(this.config.scrub.intervalMs)) {
+      const { bytesChecked, found } = await this.node.log.scrub(this.stopping.signal);
+      this.logger.info({ bytesChecked, found: found.length }, 'log scrubbed');
+    }
+  }
+
+  /** False when the node is stopping. */
+  private pause(ms: number): Promise<boolean> {
+    return sleep(ms, true, { signal: this.stopping.signal }).catch(() => false);
+  }
+
+  private positions(): Record<string, string> {
+    const { scl, commitLsn, appliedLsn, logStart } = this.status();
+    return {
+      scl: formatLsn(scl),
+      commit: formatLsn(commitLsn),
+      applied: formatLsn(appliedLsn),
+      logStart: formatLsn(logStart),
+    };
+  }
+
+  private http(request: IncomingMessage, response: ServerResponse): void {
+    serveHttp(request, response, { metrics: this.metrics, status: () => this.status() }, this.logger);
+  }
+
+  private metricsSource(): MetricsSource {
+    const { acceptor, log, pages } = this.node;
+    return {
+      positions: () => ({
+        scl: log.durableEnd,
+        commit: acceptor.state.commitLsn,
+        applied: pages.appliedLsn,
+        logStart: log.startLsn,
+      }),
+      epochs: () => ({ promised: acceptor.state.promisedEpoch, current: acceptor.lastLogEpoch }),
+      totals: () => ({
+        logAppendedBytes: this.logService.appendedBytes,
+        logSyncs: this.logService.syncs,
+        recordsIngested: this.ingest.records,
+        ingestBusySeconds: this.ingest.busyMs / 1000,
+        pagesServed: this.pageService.pagesServed,
+        requests: this.api.requests,
+        requestFailures: this.api.failures,
+        catchUpBytes: this.catchUp.status.fetchedBytes,
+        connectionsRefused: this.refusedConnections,
+        filesRefused: pages.stats.filesRefused,
+        imagesCoalesced: pages.stats.imagesCoalesced,
+      }),
+      gauges: () => ({
+        voter: acceptor.state.learner === null ? 1 : 0,
+        ingestStopped: this.ingest.error ? 1 : 0,
+        damagedRanges: log.damages.length,
+        connections: this.connections,
+        waiters: this.ingest.waiters.size,
+        coalesceBacklog: pages.stats.coalesceBacklog,
+        logUnsyncedBytes: log.unsyncedBytes,
+      }),
+    };
+  }
+}

@@ -1,0 +1,193 @@
+import type { Logger } from 'pino';
+import { DbError, errorMessage, isDbError } from '../engine/errors.js';
+import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
+import type { LogStore } from '../engine/log/index.js';
+import type { Ingester } from '../engine/pages/ingest.js';
+import type { PageReader } from '../engine/pages/types.js';
+import { WalStreamDecoder } from '../engine/wal/stream.js';
+import type { WalRecord } from '../engine/wal/types.js';
+import type { NodeStatus } from '../net/node-status.js';
+import { LsnWaiters } from './lsn-waiters.js';
+
+export interface IngestOptions {
+  sliceMs: number;
+  readBytes: number;
+  /** How long an idle loop lets small commits gather before it starts, when nobody waits for them. */
+  lingerMs: number;
+  /** Committed and durable: nothing beyond may be ingested. */
+  readable(): Lsn;
+  /** The log is damaged in the way of ingest: heal it, then call kick(). */
+  onDamage(err: DbError): void;
+}
+
+/** Records between two looks at the clock. */
+const RECORDS_PER_LOOK = 64;
+/** Images written at a time when there is no log to ingest. */
+const IDLE_IMAGES = 16;
+
+/**
+ * Turns committed log into page versions, in slices short enough that an append waiting for its turn does not notice. At a record that
+ * cannot be replayed it stops for good (until a restart with a release that can): nothing is ever skipped.
+ */
+export class IngestLoop {
+  readonly waiters = new LsnWaiters();
+  records = 0;
+  busyMs = 0;
+  error: NodeStatus['ingestError'] = null;
+  private decoder: WalStreamDecoder | null = null;
+  private running: Promise<void> | null = null;
+  private linger: NodeJS.Timeout | undefined;
+  private stopping = false;
+
+  constructor(
+    private readonly log: LogStore,
+    private readonly pages: PageReader,
+    private readonly ingester: Ingester,
+    private readonly options: IngestOptions,
+    private readonly logger: Logger,
+  ) {}
+
+  /** There may be something to do. */
+  kick(): void {
+    if (this.running || this.stopping || this.error) return;
+    const behind = this.options.readable() - this.position;
+    if (behind <= 0) return;
+    if (this.waiters.size > 0 || behind >= this.options.readBytes) this.start();
+    else this.linger ??= setTimeout(() => this.start(), this.options.lingerMs);
+  }
+
+  private start(): void {
+    clearTimeout(this.linger);
+    this.linger = undefined;
+    if (this.running || this.stopping || this.error) return;
+    this.running = this.run()
+      .catch((err: unknown) => this.failed(err, this.pages.appliedLsn))
+      .finally(() => {
+        this.running = null;
+        this.kick(); // what became readable in the meantime
+      });
+  }
+
+  /** The log was cut: what was read beyond `at` is void. */
+  cut(at: Lsn): void {
+    if (this.decoder && this.decoder.pushedLsn > at) this.decoder = null;
+  }
+
+  /** Resolves when applied >= lsn. Throws INGEST_STOPPED, NODE_BEHIND. */
+  async waitApplied(lsn: Lsn, timeoutMs: number): Promise<void> {
+    if (this.pages.appliedLsn >= lsn) return;
+    if (this.error) throw this.stopped();
+    const waiting = this.waiters.wait(lsn, timeoutMs, () => this.pages.appliedLsn);
+    if (this.options.readable() > this.position) this.start();
+    await waiting;
+  }
+
+  /** Ends after the slice in progress. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    clearTimeout(this.linger);
+    await this.running;
+    this.waiters.failAll(new DbError('NODE_STOPPING', 'this node is stopping'));
+  }
+
+  private get position(): Lsn {
+    return this.decoder ? this.decoder.pushedLsn : this.pages.appliedLsn;
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopping && !this.error) {
+      const decoder = (this.decoder ??= this.newDecoder());
+      const target = this.options.readable();
+      if (decoder.pushedLsn >= target) {
+        const due = this.ingester.coalesce(0);
+        if (due === 0 || this.ingester.coalesce(IDLE_IMAGES) >= due) return;
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        continue;
+      }
+      const begin = decoder.pushedLsn;
+      let bytes: Buffer;
+      try {
+        const end = lsn(Math.min(target, begin + this.options.readBytes));
+        // Recent log is in memory; only for the older there is a disk to wait for.
+        bytes = begin >= this.log.cachedFrom ? this.log.read(begin, end) : await this.log.readAsync(begin, end);
+      } catch (err) {
+        if (!isDbError(err, 'LOG_DAMAGED')) throw err;
+        this.options.onDamage(err);
+        return;
+      }
+      if (this.decoder !== decoder) continue; // cut meanwhile
+      decoder.push(bytes);
+      while (!this.stopping && this.slice(decoder))
+        await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** One slice. False when the decoder needs more bytes or ingest has stopped. */
+  private slice(decoder: WalStreamDecoder): boolean {
+    const begun = performance.now();
+    const batch: WalRecord[] = [];
+    let more = true;
+    let failure: { error: unknown; lsn: Lsn } | null = null;
+    try {
+      while (more) {
+        const rec = decoder.next();
+        if (rec) batch.push(rec);
+        else more = false;
+        if (batch.length % RECORDS_PER_LOOK === 0 && performance.now() - begun > this.options.sliceMs / 2)
+          break;
+      }
+    } catch (error) {
+      failure = { error, lsn: decoder.position };
+    }
+    try {
+      // Applies what precedes a record that it cannot replay, then throws: that record's place is the earlier one.
+      if (batch.length > 0) this.ingester.ingestBatch(batch);
+    } catch (error) {
+      failure = { error, lsn: lsnOf(error) ?? this.pages.appliedLsn };
+    }
+    this.records += batch.length;
+    this.waiters.applied(this.pages.appliedLsn);
+    if (failure) this.failed(failure.error, failure.lsn);
+    this.busyMs += performance.now() - begun;
+    return more && !failure;
+  }
+
+  private newDecoder(): WalStreamDecoder {
+    const { appliedLsn, lastRecordLsn } = this.pages;
+    const control = this.pages.controlSnapshot(appliedLsn);
+    if (!control)
+      throw new DbError('NODE_NO_PAGES', 'this node has no pages to apply log to: it must be rebuilt');
+    return new WalStreamDecoder({
+      startLsn: appliedLsn,
+      segmentSize: control.state.segmentSize,
+      systemId: BigInt(control.state.systemIdentifier),
+      lastRecordLsn,
+    });
+  }
+
+  private failed(err: unknown, at: Lsn): void {
+    this.error = { code: isDbError(err) ? err.code : 'INGEST_FAILED', message: errorMessage(err), lsn: at };
+    this.logger.error(
+      { err, lsn: formatLsn(at) },
+      `ingest stopped at ${formatLsn(at)}: ${errorMessage(err)}; the log goes on, pages beyond are not served`,
+    );
+    this.waiters.failAll(this.stopped());
+  }
+
+  private stopped(): DbError {
+    const { code, message, lsn: at } = this.error!;
+    return new DbError(
+      'INGEST_STOPPED',
+      `this node cannot replay the log beyond ${formatLsn(at)}: ${code}: ${message}`,
+      {
+        reaction: 'retry',
+        hint: 'Another node may have got further; if all stop here, this release cannot replay what was written.',
+      },
+    );
+  }
+}
+
+function lsnOf(err: unknown): Lsn | null {
+  const at = isDbError(err) ? err.details?.['lsn'] : undefined;
+  return typeof at === 'number' ? lsn(at) : null;
+}

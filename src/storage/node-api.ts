@@ -1,0 +1,217 @@
+import type { Logger } from 'pino';
+import { DbError, isDbError } from '../engine/errors.js';
+import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
+import type { LogStore } from '../engine/log/index.js';
+import type { AppendAnswer } from '../engine/quorum/index.js';
+import { encodeManifest, slruName } from '../net/manifest-codec.js';
+import * as m from '../net/messages.js';
+import type { NodeStatus, Role } from '../net/node-status.js';
+import type { Session } from '../net/server.js';
+import type { Of, Shape } from '../net/wire.js';
+import type { IngestLoop } from './ingest-loop.js';
+import type { LogReader } from './log-reader.js';
+import type { AppendSink, LogService } from './log-service.js';
+import type { PageService } from './page-service.js';
+
+export interface NodeParts {
+  status(): NodeStatus;
+  appliedLsn(): Lsn;
+  log: LogStore;
+  logService: LogService;
+  logReader: LogReader;
+  ingest: IngestLoop;
+  pageService: PageService;
+}
+
+/** Requests under way on one connection; more wait in the socket. */
+const REQUESTS_MAX = 256;
+/** Answers that a slow reader has not taken yet; requests wait until it has. */
+const UNSENT_BYTES_MAX = 32 * 1024 * 1024;
+
+type Handler = (body: unknown, reply: Reply) => Promise<void> | void;
+
+interface Reply {
+  send<S extends Shape>(message: m.Message<S>, body: Of<S>): void;
+  /** A long answer in parts, at the reader's pace. */
+  sendParts(bytes: Buffer): Promise<void>;
+}
+
+interface Route {
+  roles: readonly Role[];
+  handle: Handler;
+}
+
+const ANYONE: readonly Role[] = ['compute', 'peer', 'tool'];
+const WRITERS: readonly Role[] = ['compute'];
+
+/** The requests that a storage node answers, and to whom. */
+export class NodeApi {
+  requests = 0;
+  failures = 0;
+  private readonly routes = new Map<number, Route>();
+
+  constructor(
+    private readonly parts: NodeParts,
+    private readonly logger: Logger,
+  ) {
+    this.logRoutes();
+    this.pageRoutes();
+  }
+
+  /** Serves a session until its connection ends. */
+  attach(session: Session): void {
+    const { connection, role, clientId, remote } = session;
+    const logger = this.logger.child({ client: clientId, role, remote });
+    logger.info('connected');
+    const sink: AppendSink = { answer: (answer) => this.sendAppendAnswer(session, answer) };
+    let inFlight = 0;
+    connection.on('frame', (frame) => {
+      if (frame.branch !== 0) {
+        connection.fail(
+          new DbError('NET_NO_BRANCH', `branch ${frame.branch} does not exist`, { reaction: 'usage' }),
+          frame.requestId,
+        );
+        return;
+      }
+      if (m.isFrameOf(frame, m.Append)) {
+        if (role !== 'compute') this.refuse(session, frame);
+        else this.append(session, sink, frame.body);
+        return;
+      }
+      const route = this.routes.get(frame.message.code);
+      if (!route?.roles.includes(role) || frame.requestId === 0) {
+        this.refuse(session, frame);
+        return;
+      }
+      if (inFlight >= REQUESTS_MAX) {
+        connection.fail(
+          new DbError('NODE_BUSY', `more than ${REQUESTS_MAX} requests at once`),
+          frame.requestId,
+        );
+        return;
+      }
+      inFlight += 1;
+      void this.serve(session, frame, route, logger).finally(() => {
+        inFlight -= 1;
+      });
+    });
+    connection.on('close', (err) => {
+      this.parts.logService.forget(sink);
+      logger.info({ reason: err?.message }, 'disconnected');
+    });
+  }
+
+  private append(session: Session, sink: AppendSink, body: m.BodyOf<typeof m.Append>): void {
+    if (body.bytes.length > m.APPEND_BYTES_MAX) {
+      session.connection.close(new DbError('NET_FRAME_TOO_LONG', `append of ${body.bytes.length} bytes`));
+      return;
+    }
+    this.parts.logService.append(sink, body);
+  }
+
+  private sendAppendAnswer({ connection }: Session, answer: AppendAnswer): void {
+    if (answer.kind === 'accepted')
+      connection.send(m.Ack, {
+        ...answer,
+        learner: answer.learner ?? '',
+        appliedLsn: this.parts.appliedLsn(),
+      });
+    else if (answer.kind === 'refused') connection.send(m.Refused, answer);
+    else if (answer.kind === 'gap') connection.send(m.Gap, answer);
+    else connection.send(m.NotStarted, answer);
+  }
+
+  private refuse(session: Session, frame: m.Frame): void {
+    const err = new DbError('NET_PROTOCOL', `a ${session.role} may not send ${frame.message.name}`, {
+      reaction: 'usage',
+    });
+    session.connection.fail(err, frame.requestId);
+    if (frame.requestId === 0) session.connection.close(err);
+  }
+
+  private async serve(session: Session, frame: m.Frame, route: Route, logger: Logger): Promise<void> {
+    const { connection } = session;
+    this.requests += 1;
+    const reply: Reply = {
+      send: (message, body) => connection.send(message, body, frame.requestId),
+      sendParts: async (bytes) => {
+        for (let at = 0, last = false; !last; at += m.PART_BYTES) {
+          last = at + m.PART_BYTES >= bytes.length;
+          connection.send(m.Part, { last, bytes: bytes.subarray(at, at + m.PART_BYTES) }, frame.requestId);
+          await connection.drained(UNSENT_BYTES_MAX);
+        }
+      },
+    };
+    try {
+      await connection.drained(UNSENT_BYTES_MAX);
+      await route.handle(frame.body, reply);
+    } catch (err) {
+      this.failures += 1;
+      if (!isDbError(err) || err.reaction === 'corrupt' || err.reaction === 'bug')
+        logger.error({ err, request: frame.message.name, body: frame.body }, `${frame.message.name} failed`);
+      connection.fail(err, frame.requestId);
+    }
+  }
+
+  private route<S extends Shape>(
+    message: m.Message<S>,
+    roles: readonly Role[],
+    handle: (body: Of<S>, reply: Reply) => Promise<void> | void,
+  ): void {
+    this.routes.set(message.code, { roles, handle: (body, reply) => handle(body as Of<S>, reply) });
+  }
+
+  private logRoutes(): void {
+    const { log, logService, logReader } = this.parts;
+    this.route(m.GetStatus, ANYONE, (_, reply) => reply.send(m.Status, { status: this.parts.status() }));
+    this.route(m.Promise_, WRITERS, (body, reply) => {
+      const answer = logService.promise(body);
+      reply.send(m.PromiseReply, { ...answer, learner: answer.learner ?? '', history: [...answer.history] });
+    });
+    this.route(m.StartEpoch, WRITERS, async (body, reply) => {
+      const answer = await logService.startEpoch(body);
+      reply.send(m.StartEpochReply, { ...answer, learner: answer.learner ?? '' });
+    });
+    this.route(m.ReadLog, ANYONE, async ({ begin, end, maxBytes }, reply) => {
+      if (begin < log.startLsn)
+        throw new DbError('LOG_GONE', `this node's log begins at ${formatLsn(log.startLsn)}, after ${formatLsn(begin)}`, { reaction: 'retry' }); // prettier-ignore
+      for (;;) {
+        const { history, durableEnd } = log;
+        const upTo = Math.min(end, durableEnd, begin + Math.min(maxBytes, m.APPEND_BYTES_MAX));
+        const bytes = upTo > begin ? await log.readAsync(begin, lsn(upTo)) : Buffer.alloc(0);
+        // A cut while reading: what was read is perhaps of the old history. The answer must be of one.
+        if (log.history !== history) continue;
+        reply.send(m.LogBytes, { begin, scl: durableEnd, history: [...history], bytes });
+        return;
+      }
+    });
+    this.route(m.GetLogTail, ANYONE, async (_, reply) => reply.send(m.LogTail, await logReader.tail()));
+    this.route(m.GetControlState, ANYONE, async (body, reply) =>
+      reply.send(m.ControlStateAt, { state: await logReader.controlState(body.lsn) }),
+    );
+  }
+
+  private pageRoutes(): void {
+    const { pageService, ingest } = this.parts;
+    this.route(m.GetPages, ANYONE, async (body, reply) =>
+      reply.send(m.Pages, { bytes: await pageService.getPages(body) }),
+    );
+    this.route(m.GetSlruPages, ANYONE, async (body, reply) =>
+      reply.send(m.Pages, { bytes: await pageService.getSlruPages({ ...body, slru: slruName(body.slru) }) }),
+    );
+    this.route(m.GetRelationSize, ANYONE, async (body, reply) => {
+      const nblocks = await pageService.relationSize(body);
+      reply.send(m.RelationSize, { exists: nblocks !== null, nblocks: nblocks ?? 0 });
+    });
+    this.route(m.GetManifest, ANYONE, async (body, reply) =>
+      reply.sendParts(encodeManifest(await pageService.manifest(body.lsn))),
+    );
+    this.route(m.WaitApplied, ANYONE, async (body, reply) => {
+      await ingest.waitApplied(body.lsn, body.timeoutMs);
+      reply.send(m.Applied, { appliedLsn: this.parts.appliedLsn() });
+    });
+    this.route(m.GetPageVersions, ANYONE, async (body, reply) =>
+      reply.send(m.PageVersions, { versions: await pageService.versions(body) }),
+    );
+  }
+}
