@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { DbError, errorMessage } from '../engine/errors.js';
+import { MAX_SOCKET_DIR } from './cluster-dirs.js';
+import type { StorageNodeEndpoint } from './storage-links.js';
+
+/** What a compute daemon is told at start; a JSON file. */
+export interface ComputeConfig {
+  volumeId: string;
+  /** Unique among the computes of the volume. */
+  name: string;
+  /** The compute's folder: a cache, may be deleted while it is stopped. */
+  dir: string;
+  /** 0700 folder of PostgreSQL's socket, the page agent's and the daemon's control socket. */
+  socketDir: string;
+  host: string;
+  port: number;
+  secretFile: string;
+  storage: StorageNodeEndpoint[];
+  quorum: { voters: number; write: number; read: number };
+  superuser: string;
+  pgBindir: string | null;
+  runAs: string | null;
+  /** More settings for PostgreSQL's command line. */
+  settings: Record<string, string>;
+  /** PostgreSQL's log; default: in `dir`. */
+  postgresLog: string | null;
+  /** Port for /metrics and /healthz on loopback; null = only on the control socket. */
+  metricsPort: number | null;
+  logLevel: string;
+  /** How long a start may wait for storage nodes. */
+  electTimeoutMs: number;
+}
+
+const DEFAULTS = {
+  host: '127.0.0.1',
+  pgBindir: null,
+  runAs: null,
+  settings: {},
+  postgresLog: null,
+  metricsPort: null,
+  logLevel: 'info',
+  electTimeoutMs: 30_000,
+};
+
+/** Reads and checks the file. Throws USAGE_CONFIG naming the file and the field. */
+export function loadComputeConfig(file: string): ComputeConfig {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new DbError('USAGE_CONFIG', `cannot read the configuration ${file}: ${errorMessage(cause)}`, {
+      cause,
+    });
+  }
+  const bad = (field: string, want: string): DbError =>
+    new DbError('USAGE_CONFIG', `${file}: "${field}" must be ${want}`);
+  if (typeof raw !== 'object' || raw === null) throw bad('(root)', 'an object');
+  const config = { ...DEFAULTS, ...raw } as ComputeConfig;
+  for (const field of ['volumeId', 'name', 'dir', 'socketDir', 'secretFile', 'superuser', 'host'] as const) {
+    if (typeof config[field] !== 'string' || config[field] === '') throw bad(field, 'a non-empty string');
+  }
+  if (!/^[A-Za-z0-9_-]{1,32}$/.test(config.name)) throw bad('name', '1 to 32 letters, digits, "-" or "_"');
+  for (const field of ['dir', 'socketDir', 'secretFile'] as const) {
+    if (!path.isAbsolute(config[field])) throw bad(field, 'an absolute path');
+  }
+  if (Buffer.byteLength(config.socketDir) > MAX_SOCKET_DIR)
+    throw bad('socketDir', `at most ${MAX_SOCKET_DIR} bytes long (the limit of unix socket names)`);
+  if (!isPort(config.port)) throw bad('port', 'a port number');
+  if (config.metricsPort !== null && !isPort(config.metricsPort))
+    throw bad('metricsPort', 'a port number or null');
+  const { voters, write, read } = config.quorum ?? {};
+  if (![voters, write, read].every((n) => Number.isInteger(n) && n > 0))
+    throw bad('quorum', '{ voters, write, read } in whole numbers');
+  if (!Array.isArray(config.storage) || config.storage.length !== voters)
+    throw bad('storage', `a list of ${voters} nodes`);
+  for (const node of config.storage) {
+    if (typeof node?.id !== 'string' || typeof node.host !== 'string' || !isPort(node.port))
+      throw bad('storage', 'a list of { id, host, port }');
+  }
+  if (
+    typeof config.settings !== 'object' ||
+    Object.values(config.settings).some((v) => typeof v !== 'string')
+  )
+    throw bad('settings', 'an object of strings');
+  return config;
+}
+
+function isPort(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) > 0 && (value as number) < 65536;
+}

@@ -1,0 +1,104 @@
+import { promises as fs } from 'node:fs';
+import http from 'node:http';
+import type { Registry } from 'prom-client';
+import { DbError, errorMessage } from '../engine/errors.js';
+import type { ComputeStatus } from './status.js';
+import type { StopMode } from './supervisor.js';
+
+export interface Controlled {
+  status(): ComputeStatus;
+  /** Begins a stop; does not wait for its end. */
+  stop(mode: StopMode): void;
+  reload(): Promise<void>;
+}
+
+/**
+ * The daemon's HTTP side. On the control socket (in the cluster's 0700 folder, which is the authority to use it): GET /status,
+ * POST /stop?mode=, POST /reload. There and, if wanted, on a loopback port: GET /metrics, GET /healthz.
+ */
+export class ControlServer {
+  private readonly servers: http.Server[] = [];
+
+  constructor(
+    private readonly daemon: Controlled,
+    private readonly registry: Registry,
+  ) {}
+
+  async listenOnSocket(path: string): Promise<void> {
+    await fs.rm(path, { force: true });
+    await this.listen({ path }, true);
+    await fs.chmod(path, 0o600);
+  }
+
+  async listenOnPort(port: number): Promise<void> {
+    await this.listen({ port, host: '127.0.0.1' }, false);
+  }
+
+  async close(): Promise<void> {
+    for (const server of this.servers) {
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    }
+  }
+
+  private async listen(
+    where: { path: string } | { port: number; host: string },
+    control: boolean,
+  ): Promise<void> {
+    const server = http.createServer((request, response) => {
+      this.answer(request, response, control).catch((err: unknown) => {
+        const { code, hint } = err instanceof DbError ? err : { code: 'INTERNAL', hint: undefined };
+        send(response, err instanceof DbError && err.reaction === 'usage' ? 400 : 500, {
+          error: { code, message: errorMessage(err), hint },
+        });
+      });
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (cause) =>
+        reject(
+          new DbError(
+            'COMPUTE_LISTEN',
+            `could not listen on ${'path' in where ? where.path : `port ${where.port}`}: ${cause.message}`,
+            { cause },
+          ),
+        ),
+      );
+      server.listen(where, () => resolve());
+    });
+    this.servers.push(server);
+  }
+
+  private async answer(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    control: boolean,
+  ): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://localhost');
+    const route = `${request.method} ${url.pathname}`;
+    if (route === 'GET /metrics') {
+      response.writeHead(200, { 'content-type': this.registry.contentType });
+      response.end(await this.registry.metrics());
+    } else if (route === 'GET /healthz') {
+      const { state } = this.daemon.status();
+      send(response, state === 'running' ? 200 : 503, { state });
+    } else if (control && route === 'GET /status') {
+      send(response, 200, this.daemon.status());
+    } else if (control && route === 'POST /stop') {
+      const mode = url.searchParams.get('mode') ?? 'fast';
+      if (mode !== 'smart' && mode !== 'fast' && mode !== 'immediate')
+        throw new DbError('USAGE_STOP_MODE', `unrecognized shutdown mode "${mode}"`);
+      this.daemon.stop(mode);
+      send(response, 200, { stopping: mode });
+    } else if (control && route === 'POST /reload') {
+      await this.daemon.reload();
+      send(response, 200, { reloaded: true });
+    } else {
+      send(response, 404, { error: { code: 'USAGE_NO_ROUTE', message: `nothing at ${route}` } });
+    }
+  }
+}
+
+function send(response: http.ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+}

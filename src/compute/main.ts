@@ -1,0 +1,49 @@
+/**
+ * Entry point of the compute daemon: main.js CONFIG.json. Logs JSON lines to standard output. Tells its parent over the IPC channel, when there is
+ * one, that it is ready or why it is not. SIGTERM and SIGINT stop PostgreSQL in its fast way, SIGQUIT at once, SIGHUP reloads.
+ *
+ * Exit status: 0 stopped, 1 could not start or go on, 3 fenced by another writer.
+ */
+import { pino } from 'pino';
+import { DbError, errorMessage } from '../engine/errors.js';
+import { loadComputeConfig } from './config.js';
+import { ComputeDaemon } from './daemon.js';
+
+const EXIT_FAILED = 1;
+const EXIT_FENCED = 3;
+
+async function main(): Promise<number> {
+  const log = pino({ level: process.env['AURORA_LOG_LEVEL'] ?? 'info', base: { pid: process.pid } });
+  try {
+    const config = loadComputeConfig(process.argv[2] ?? '');
+    log.level = config.logLevel;
+    const daemon = await ComputeDaemon.create(config, log);
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => daemon.stop('fast'));
+    process.on('SIGQUIT', () => daemon.stop('immediate'));
+    process.on('SIGHUP', () => {
+      daemon.reload().catch((err: unknown) => log.error({ err: errorMessage(err) }, 'reload failed'));
+    });
+    await daemon.run(() => void tell({ type: 'ready', pid: process.pid }));
+    log.info('stopped');
+    return 0;
+  } catch (err) {
+    const code = err instanceof DbError ? err.code : 'INTERNAL';
+    log.fatal({ code, stack: err instanceof DbError ? undefined : (err as Error).stack }, errorMessage(err));
+    tell({
+      type: 'failed',
+      code,
+      message: errorMessage(err),
+      hint: err instanceof DbError ? err.hint : undefined,
+    });
+    return code === 'EPOCH_FENCED' ? EXIT_FENCED : EXIT_FAILED;
+  }
+}
+
+/** The starter may have gone (start --no-wait): then nobody listens, which is no failure. */
+async function tell(message: object): Promise<void> {
+  if (process.connected) await new Promise<void>((resolve) => process.send!(message, () => resolve()));
+}
+
+const status = await main();
+if (process.connected) process.disconnect();
+process.exit(status);

@@ -1,0 +1,63 @@
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { ComputeDirs } from './cluster-dirs.js';
+import type { ComputeConfig } from './config.js';
+import type { PgInstall } from './postgres.js';
+import { SHIPPER_NAME } from './shipper.js';
+
+/** pg_ident map that lets the daemon's own sessions in. */
+const IDENT_MAP = 'aurora';
+
+/**
+ * Settings on PostgreSQL's command line: what the design rests on, out of reach of postgresql.conf and ALTER SYSTEM.
+ * The local disk is a cache, so nothing is synced to it and no full pages are logged; COMMIT waits for the shipper, that is
+ * for the write quorum; a crash is answered with a new data directory, never with crash recovery of this one.
+ */
+export function postgresSettings(config: ComputeConfig, dirs: ComputeDirs): Record<string, string> {
+  return {
+    ...config.settings,
+    listen_addresses: config.host,
+    port: String(config.port),
+    unix_socket_directories: config.socketDir,
+    unix_socket_permissions: '0700',
+    hba_file: path.join(dirs.managed, 'pg_hba.conf'),
+    ident_file: path.join(dirs.managed, 'pg_ident.conf'),
+    wal_level: 'replica',
+    fsync: 'off',
+    full_page_writes: 'off',
+    wal_log_hints: 'off',
+    restart_after_crash: 'off',
+    synchronous_standby_names: SHIPPER_NAME,
+    logging_collector: 'off',
+  };
+}
+
+/**
+ * Writes the pg_hba and pg_ident files that PostgreSQL is started with: one rule for the daemon's own sessions, so that no edit can
+ * lock it out (and with it the log), then the user's files from the data directory, included.
+ */
+export function writeManagedFiles(config: ComputeConfig, dirs: ComputeDirs, install: PgInstall): void {
+  mkdirSync(dirs.managed, { recursive: true, mode: 0o755 });
+  const accounts = new Set([os.userInfo().username, ...(install.runAs ? [install.runAs.name] : [])]);
+  const role = `"${config.superuser.replaceAll('"', '""')}"`;
+  const hba = [
+    '# Managed by OpenAurora; edits here are lost. Yours belong into the included file.',
+    `local all ${role} peer map=${IDENT_MAP}`,
+    `local replication ${role} peer map=${IDENT_MAP}`,
+    `include "${path.join(dirs.data, 'pg_hba.conf')}"`,
+  ];
+  const ident = [
+    '# Managed by OpenAurora; edits here are lost. Yours belong into the included file.',
+    ...[...accounts].map((account) => `${IDENT_MAP} "${account}" ${role}`),
+    `include "${path.join(dirs.data, 'pg_ident.conf')}"`,
+  ];
+  for (const [name, lines] of [
+    ['pg_hba.conf', hba],
+    ['pg_ident.conf', ident],
+  ] as const) {
+    const file = path.join(dirs.managed, name);
+    writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
+    if (install.runAs) chownSync(file, install.runAs.uid, install.runAs.gid);
+  }
+}

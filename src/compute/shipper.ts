@@ -1,0 +1,124 @@
+import type { Logger } from 'pino';
+import { DbError, errorMessage } from '../engine/errors.js';
+import { formatLsn, type Lsn } from '../engine/lsn.js';
+import { ReplicationClient, type ReplicationOptions } from './replication-client.js';
+import { UNCOMMITTED_BYTES_MAX, type VolumeWriter } from './volume-writer.js';
+
+/** Name under which the shipper is PostgreSQL's synchronous standby, and of its slot. */
+export const SHIPPER_NAME = 'aurora';
+/** PostgreSQL drops a standby that is silent for wal_sender_timeout (60 s). */
+const STATUS_MS = 10_000;
+const RETRY_MS = 100;
+const RETRIES_MAX = 100;
+
+export interface ShipperOptions extends Omit<ReplicationOptions, 'applicationName'> {
+  timeline: number;
+  log: Logger;
+}
+
+/**
+ * Carries PostgreSQL's WAL to the volume: receives it as a synchronous standby does, appends it, and reports as flushed what a
+ * write quorum holds. It only ever asks for what the log lacks, so it can start anew at any time.
+ */
+export class Shipper {
+  walBytes = 0;
+  private client: ReplicationClient | null = null;
+  private readonly timer: NodeJS.Timeout;
+  private closed = false;
+  private paused = false;
+  private reported = 0;
+
+  constructor(
+    private readonly writer: VolumeWriter,
+    private readonly options: ShipperOptions,
+    /** The stream cannot be had any more although PostgreSQL runs. */
+    private readonly onLost: (err: DbError) => void,
+  ) {
+    writer.on('commit', this.onCommit);
+    this.timer = setInterval(() => this.report(true), STATUS_MS);
+  }
+
+  /** Connects and streams from the log's end. Throws NET_PG_REFUSED, COMPUTE_WRONG_SYSTEM. */
+  async start(systemId: string): Promise<void> {
+    const { timeline } = this.options;
+    const client = await ReplicationClient.connect({ ...this.options, applicationName: SHIPPER_NAME });
+    this.client = client;
+    const identity = await client.identifySystem();
+    if (identity.systemId.toString() !== systemId || identity.timeline !== timeline) {
+      throw new DbError(
+        'COMPUTE_WRONG_SYSTEM',
+        `PostgreSQL is system ${identity.systemId} timeline ${identity.timeline}, the volume is ${systemId} timeline ${timeline}`,
+      );
+    }
+    await client.ensureSlot(SHIPPER_NAME);
+    await client.startStreaming(SHIPPER_NAME, this.writer.endLsn, timeline, {
+      onWal: (begin, bytes) => this.onWal(begin, bytes),
+      onReplyRequested: () => this.report(true),
+      onEnd: (reason) => this.onEnd(reason, systemId),
+    });
+    this.report(true);
+  }
+
+  close(): void {
+    this.closed = true;
+    clearInterval(this.timer);
+    this.writer.off('commit', this.onCommit);
+    this.client?.destroy();
+  }
+
+  private onWal(begin: Lsn, bytes: Buffer): void {
+    this.walBytes += bytes.length;
+    this.writer.append(begin, bytes);
+    if (!this.paused && this.writer.uncommittedBytes > UNCOMMITTED_BYTES_MAX) {
+      this.paused = true;
+      this.client?.pause();
+    }
+  }
+
+  private readonly onCommit = (): void => {
+    this.report(false);
+    if (this.paused && this.writer.uncommittedBytes < UNCOMMITTED_BYTES_MAX / 2) {
+      this.paused = false;
+      this.client?.resume();
+    }
+  };
+
+  /** The one place where a commit is acknowledged to PostgreSQL: never beyond what a write quorum has on disk. */
+  private report(always: boolean): void {
+    const durable = this.writer.commitLsn;
+    if (this.writer.isFenced || durable === 0 || (!always && durable === this.reported)) return;
+    this.reported = durable;
+    this.client?.sendStatus(durable);
+  }
+
+  private onEnd(reason: DbError | null, systemId: string): void {
+    this.client = null;
+    if (this.closed) return;
+    this.options.log.info(
+      { reason: reason?.message ?? 'orderly', lsn: formatLsn(this.writer.endLsn) },
+      'WAL stream ended',
+    );
+    if (reason) void this.reconnect(systemId);
+  }
+
+  /** PostgreSQL ended our walsender (an administrator may do that): connect again while it runs. */
+  private async reconnect(systemId: string): Promise<void> {
+    let last: unknown;
+    for (let attempt = 0; attempt < RETRIES_MAX && !this.closed; attempt++) {
+      try {
+        await this.start(systemId);
+        return;
+      } catch (err) {
+        last = err;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+    if (!this.closed)
+      this.onLost(
+        new DbError('COMPUTE_NO_STREAM', `PostgreSQL's WAL cannot be received: ${errorMessage(last)}`, {
+          reaction: 'retry',
+          cause: last,
+        }),
+      );
+  }
+}

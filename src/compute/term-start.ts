@@ -1,0 +1,178 @@
+import type { Logger } from 'pino';
+import type { DbError } from '../engine/errors.js';
+import { formatLsn, type Lsn } from '../engine/lsn.js';
+import { QuorumConfig } from '../engine/quorum/config.js';
+import type { ComputeDirs } from './cluster-dirs.js';
+import type { ComputeConfig } from './config.js';
+import { ConfigFiles } from './config-files.js';
+import { elect } from './election.js';
+import { PageAgent } from './page-agent.js';
+import { pageinEnvironment } from './pagein-build.js';
+import { postgresSettings, writeManagedFiles } from './pg-settings.js';
+import type { PgInstall } from './postgres.js';
+import type { ReadRouter } from './read-router.js';
+import { MapFiles } from './remote-files.js';
+import { Shipper } from './shipper.js';
+import { endsWithStatistics, makeStartPoint, startSegment, type StartPoint } from './start-point.js';
+import type { StorageLinks } from './storage-links.js';
+import { PostgresProcess } from './supervisor.js';
+import { synthesizeDataDir } from './synthesize.js';
+import { VolumeSource } from './volume-source.js';
+import { VolumeWriter } from './volume-writer.js';
+
+export interface TermContext {
+  config: ComputeConfig;
+  dirs: ComputeDirs;
+  install: PgInstall;
+  /** Path of the compiled page-in library. */
+  pageinLibrary: string;
+  secret: Buffer;
+  links: StorageLinks;
+  reader: ReadRouter;
+  log: Logger;
+}
+
+/** All that a term consists of while it runs. */
+export interface TermParts {
+  writer: VolumeWriter;
+  point: StartPoint;
+  agent: PageAgent;
+  files: ConfigFiles;
+  postgres: PostgresProcess;
+  shipper: Shipper;
+}
+
+/** Patience for one page: longer than a storage node's restart, shorter than a person's. */
+const PAGE_TIMEOUT_MS = 60_000;
+/** Blocks of one request when a whole fork is read. */
+const FORK_READ_BLOCKS = 1024;
+
+/**
+ * Election, data directory, PostgreSQL, WAL stream, in this order. Throws QUORUM_LOST, EPOCH_*, COMPUTE_*, and leaves nothing
+ * running then. `onStreamLost`: PostgreSQL runs, but its WAL cannot be had.
+ */
+export async function startTerm(
+  context: TermContext,
+  onStreamLost: (err: DbError) => void,
+): Promise<TermParts> {
+  const { config, dirs, links, log, reader } = context;
+  const quorum = new QuorumConfig({
+    voters: config.storage.map((n) => n.id),
+    writeQuorum: config.quorum.write,
+    readQuorum: config.quorum.read,
+  });
+  const undo: (() => Promise<void> | void)[] = [];
+  const begun = performance.now();
+  try {
+    const { core, recoveryLsn } = await elect(links, quorum, log, config.electTimeoutMs);
+    const state = await reader.read('the control state', (node) => node.controlState({ lsn: recoveryLsn }));
+    const point = makeStartPoint(state, recoveryLsn, Math.floor(Date.now() / 1000));
+    const writer = new VolumeWriter(core, quorum, links, log, state.segmentSize);
+    undo.push(() => writer.close());
+    writer.append(recoveryLsn, point.checkpoint.bytes);
+    await writer.committed(point.lsn, config.electTimeoutMs);
+    const electedMs = performance.now() - begun;
+
+    const files = new ConfigFiles({
+      dataDir: dirs.data,
+      socketDir: config.socketDir,
+      port: config.port,
+      superuser: config.superuser,
+      secret: context.secret,
+      log,
+    });
+    const manifestFiles = await makeDataDir(context, point, recoveryLsn);
+    const madeMs = performance.now() - begun;
+    const source = new VolumeSource(reader, point.lsn, (name, content) => files.store(name, content));
+    const agent = new PageAgent(source, {
+      socketPath: dirs.agentSocket,
+      owner: context.install.runAs,
+      maps: new MapFiles(dirs.maps),
+    });
+    await agent.start();
+    undo.push(() => agent.close());
+
+    const postgres = await PostgresProcess.start({
+      install: context.install,
+      dataDir: dirs.data,
+      settings: postgresSettings(config, dirs),
+      env: pageinEnvironment({
+        library: context.pageinLibrary,
+        dataDir: dirs.data,
+        mapsDir: dirs.maps,
+        agentSocket: dirs.agentSocket,
+        timeoutMs: PAGE_TIMEOUT_MS,
+      }),
+      logFile: config.postgresLog ?? dirs.postgresLog,
+    });
+    undo.push(() => postgres.kill());
+    const shipper = new Shipper(
+      writer,
+      {
+        socketDir: config.socketDir,
+        port: config.port,
+        user: config.superuser,
+        timeline: state.checkpoint.thisTimeLineId,
+        log,
+      },
+      onStreamLost,
+    );
+    undo.push(() => shipper.close());
+    await shipper.start(state.systemIdentifier);
+    files.start(manifestFiles);
+    log.info(
+      {
+        epoch: core.epoch,
+        lsn: formatLsn(point.lsn),
+        postgresPid: postgres.pid,
+        electedMs: Math.round(electedMs),
+        dataDirMs: Math.round(madeMs - electedMs),
+        totalMs: Math.round(performance.now() - begun),
+      },
+      'PostgreSQL is ready',
+    );
+    return { writer, point, agent, files, postgres, shipper };
+  } catch (err) {
+    for (const step of undo.reverse()) await step();
+    throw err;
+  }
+}
+
+/** Throws away the old data directory and makes one as of the start point. Returns the volume's own files. */
+async function makeDataDir(
+  context: TermContext,
+  point: StartPoint,
+  recoveryLsn: Lsn,
+): Promise<readonly { name: string; content: Buffer }[]> {
+  const { config, dirs, install, reader, log } = context;
+  const { lsn } = point;
+  const [manifest, walSegment, keepStatistics] = await Promise.all([
+    reader.read('the list of relations', (node) => node.manifest({ lsn })),
+    startSegment(reader, point, recoveryLsn),
+    endsWithStatistics(reader, point.state, recoveryLsn),
+  ]);
+  const made = await synthesizeDataDir({
+    dirs,
+    runAs: install.runAs,
+    manifest,
+    controlFile: point.controlFile,
+    walSegment,
+    keepStatistics,
+    readFork: async (fork) => {
+      const parts: Buffer[] = [];
+      for (let blkno = 0; blkno < fork.nblocks; blkno += FORK_READ_BLOCKS) {
+        const count = Math.min(FORK_READ_BLOCKS, fork.nblocks - blkno);
+        parts.push(
+          await reader.read('an init fork', (node) => node.getPages({ ...fork, blkno, count, lsn })),
+        );
+      }
+      return Buffer.concat(parts);
+    },
+  });
+  writeManagedFiles(config, dirs, install);
+  log.info(
+    { files: made.files, remoteBlocks: made.remoteBlocks, lsn: formatLsn(lsn) },
+    'data directory made from storage',
+  );
+  return manifest.files;
+}
