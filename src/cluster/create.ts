@@ -1,0 +1,213 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdirSync, promises as fs, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { MAX_SOCKET_DIR } from '../compute/cluster-dirs.js';
+import { ensurePagein, probePagein } from '../compute/pagein-build.js';
+import {
+  findPostgres,
+  giveTo,
+  pageinCacheDir,
+  reachableBy,
+  runInitdb,
+  type PgInstall,
+} from '../compute/postgres.js';
+import { DbError, errorMessage } from '../engine/errors.js';
+import { QuorumConfig } from '../engine/quorum/config.js';
+import { createNode } from '../storage/create-node.js';
+import { openSourceCluster } from '../storage/import.js';
+import { clusterLayout, storageDir, type ClusterLayout } from './layout.js';
+import { Manifest, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
+import { freePort } from './ports.js';
+import { readTemplate } from './templates.js';
+
+export interface CreateOptions {
+  root: string;
+  port: number;
+  storageNodes: number;
+  writeQuorum?: number | undefined;
+  readQuorum?: number | undefined;
+  superuser?: string | undefined;
+  authLocal: string;
+  authHost: string;
+  /** Superuser's password, or null for none. */
+  password: string | null;
+  /** Passed on to PostgreSQL's initdb: encoding, locale, ... */
+  initdbArgs: string[];
+  pgBindir?: string | undefined;
+  runAs?: string | undefined;
+  progress?: (line: string) => void;
+}
+
+export interface CreatedCluster {
+  root: string;
+  superuser: string;
+  port: number;
+  pgVersion: string;
+  pages: number;
+}
+
+const COMPUTE_NAME = 'primary';
+
+/**
+ * Makes a cluster: PostgreSQL's own initdb in a scratch folder, its result imported into the storage nodes, the manifest last.
+ * On failure the directory is as it was. Throws CLUSTER_NOT_EMPTY, USAGE_*, CLUSTER_*.
+ */
+export async function createCluster(options: CreateOptions): Promise<CreatedCluster> {
+  const layout = clusterLayout(options.root);
+  const existed = await assertEmpty(layout.root);
+  const quorum = chooseQuorum(options);
+  const say = options.progress ?? ((): void => undefined);
+  const install = await findPostgres({ bindir: options.pgBindir, user: options.runAs });
+  await probePagein(await ensurePagein(await pageinCacheDir(install)), install);
+  const scratch = await fs.mkdtemp(path.join(os.tmpdir(), 'aurora-initdb-'));
+  const made: string[] = [];
+  try {
+    await giveTo(install, scratch);
+    await fs.mkdir(layout.root, { recursive: true, mode: 0o700 });
+    const superuser = options.superuser ?? install.runAs?.name ?? os.userInfo().username;
+    say(`creating a PostgreSQL ${install.version} database cluster`);
+    const pgdata = path.join(scratch, 'pgdata');
+    await initdbInto(install, pgdata, scratch, superuser, options);
+    const volumeId = randomUUID();
+    writeFileSync(layout.secret, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' });
+    mkdirSync(layout.run, { mode: 0o700 });
+    const source = await openSourceCluster(pgdata);
+    const nodes: StorageNodeInfo[] = [];
+    let pages = 0;
+    for (const id of quorum.voters) {
+      const dir = storageDir(layout, id);
+      await fs.mkdir(path.dirname(dir), { recursive: true, mode: 0o700 });
+      say(`importing it into storage node ${id}`);
+      pages = (await createNode({ dir, nodeId: id, volumeId }, source)).pages;
+      nodes.push({ id, host: '127.0.0.1', port: await freePort(), dir });
+    }
+    const { computeDir, socketDir } = await computeFolders(layout, install, volumeId, made);
+    const volume: VolumeInfo = {
+      volumeId,
+      systemId: source.control.systemIdentifier,
+      superuser,
+      copies: quorum.voters.length,
+      writeQuorum: quorum.writeQuorum,
+      readQuorum: quorum.readQuorum,
+      pgBindir: options.pgBindir ? path.resolve(options.pgBindir) : null,
+      runAs: options.runAs ?? null,
+      socketDir,
+      createdAt: new Date().toISOString(),
+    };
+    Manifest.create(layout, volume, nodes, {
+      name: COMPUTE_NAME,
+      role: 'primary',
+      port: options.port,
+      dir: computeDir,
+    });
+    return { root: layout.root, superuser, port: options.port, pgVersion: install.version, pages };
+  } catch (err) {
+    for (const dir of made) await fs.rm(dir, { recursive: true, force: true });
+    await undo(layout.root, existed);
+    throw err;
+  } finally {
+    await fs.rm(scratch, { recursive: true, force: true });
+  }
+}
+
+function chooseQuorum(options: CreateOptions): QuorumConfig {
+  const copies = options.storageNodes;
+  const write = options.writeQuorum ?? (copies === 6 ? 4 : Math.floor(copies / 2) + 1);
+  const read = options.readQuorum ?? copies - write + 1;
+  return new QuorumConfig({
+    voters: Array.from({ length: copies }, (_, i) => String(i + 1)),
+    writeQuorum: write,
+    readQuorum: read,
+  });
+}
+
+/** True when the directory exists (and is empty), false when it does not. */
+async function assertEmpty(root: string): Promise<boolean> {
+  try {
+    if ((await fs.readdir(root)).length > 0) {
+      throw new DbError('CLUSTER_NOT_EMPTY', `directory "${root}" exists but is not empty`, {
+        hint: `If you want to create a new cluster, either remove or empty the directory "${root}" or run aurora initdb with an argument other than "${root}".`,
+      });
+    }
+    return true;
+  } catch (err) {
+    if (err instanceof DbError) throw err;
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw new DbError('CLUSTER_DIR', `could not access directory "${root}": ${errorMessage(err)}`, {
+      cause: err,
+    });
+  }
+}
+
+async function undo(root: string, existed: boolean): Promise<void> {
+  if (!existed) return fs.rm(root, { recursive: true, force: true });
+  for (const name of await fs.readdir(root))
+    await fs.rm(path.join(root, name), { recursive: true, force: true });
+}
+
+async function initdbInto(
+  install: PgInstall,
+  pgdata: string,
+  scratch: string,
+  superuser: string,
+  options: CreateOptions,
+): Promise<void> {
+  const args = [
+    '-U',
+    superuser,
+    `--auth-local=${options.authLocal}`,
+    `--auth-host=${options.authHost}`,
+    '--no-data-checksums',
+    '--no-sync',
+    '--no-instructions',
+    ...options.initdbArgs,
+  ];
+  if (options.password !== null) {
+    const file = path.join(scratch, 'pwfile');
+    await fs.writeFile(file, `${options.password}\n`, { mode: 0o600 });
+    await giveTo(install, file);
+    args.push(`--pwfile=${file}`);
+  }
+  await runInitdb(install, pgdata, args);
+  await fs.appendFile(path.join(pgdata, 'postgresql.conf'), `\n${await readTemplate('postgresql.conf')}`);
+}
+
+/**
+ * Where the compute's cache and the sockets go: inside the cluster's directory, unless the account that runs PostgreSQL cannot get
+ * there (a directory below /root, say) or the path is too long for a socket; then in a private folder in the temporary directory.
+ */
+async function computeFolders(
+  layout: ClusterLayout,
+  install: PgInstall,
+  volumeId: string,
+  made: string[],
+): Promise<{ computeDir: string; socketDir: string }> {
+  const { runAs } = install;
+  // The account must be able to pass through the cluster's directory, not to look into it.
+  if (runAs) await fs.chmod(layout.root, 0o711);
+  const reachable = !runAs || (await canPass(runAs, layout.root));
+  let base = layout.root;
+  if (!reachable || Buffer.byteLength(path.join(layout.root, 'sockets')) > MAX_SOCKET_DIR) {
+    base = path.join(os.tmpdir(), `aurora-${volumeId.slice(0, 8)}`);
+    await fs.mkdir(base, { mode: 0o711 });
+    made.push(base);
+  }
+  const socketDir = path.join(base, 'sockets');
+  await fs.mkdir(socketDir, { mode: 0o700 });
+  await giveTo(install, socketDir);
+  const computeDir = path.join(reachable ? layout.root : base, 'compute', COMPUTE_NAME);
+  await fs.mkdir(computeDir, { recursive: true, mode: 0o711 });
+  await fs.chmod(path.dirname(computeDir), 0o711);
+  return { computeDir, socketDir };
+}
+
+async function canPass(runAs: NonNullable<PgInstall['runAs']>, dir: string): Promise<boolean> {
+  const probe = path.join(dir, '.probe');
+  await fs.writeFile(probe, '', { mode: 0o644 });
+  try {
+    return await reachableBy(runAs, probe);
+  } finally {
+    await fs.rm(probe);
+  }
+}

@@ -1,0 +1,167 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, openSync, closeSync, readFileSync, rmSync, writeFileSync, renameSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { DbError } from '../engine/errors.js';
+
+/**
+ * Local daemons, pg_ctl style: each runs detached, its pid in run/NAME.pid, its output in log/NAME.log. A daemon tells over the
+ * IPC channel that it is ready, or why it is not.
+ */
+export type DaemonKind = 'storage' | 'compute';
+
+export type DaemonMessage =
+  | { type: 'ready'; pid: number; port?: number }
+  | { type: 'failed'; code: string; message: string; hint?: string };
+
+export interface DaemonSpec {
+  readonly kind: DaemonKind;
+  /** Unique in the cluster: names its pid, config and log files. */
+  readonly name: string;
+  readonly runDir: string;
+  readonly logFile: string;
+  readonly config: Record<string, unknown>;
+}
+
+const pidFile = (runDir: string, name: string): string => path.join(runDir, `${name}.pid`);
+const configFile = (runDir: string, name: string): string => path.join(runDir, `${name}.json`);
+
+/** Program and arguments for a daemon's entry point: compiled, or straight from the sources under a loader. */
+function entryPoint(kind: DaemonKind): string[] {
+  const self = fileURLToPath(import.meta.url);
+  const main = path.join(path.dirname(path.dirname(self)), kind, `main${path.extname(self)}`);
+  return self.endsWith('.ts') ? ['--import', 'tsx', main] : ['--enable-source-maps', main];
+}
+
+/**
+ * Starts a daemon and waits until it says that it is ready.
+ * Throws what the daemon said, CLUSTER_DAEMON_DIED if it ended without a word, CLUSTER_TIMEOUT (the daemon is then ended).
+ */
+export async function startDaemon(
+  spec: DaemonSpec,
+  timeoutMs: number,
+): Promise<{ pid: number; port?: number }> {
+  mkdirSync(path.dirname(spec.logFile), { recursive: true });
+  const config = configFile(spec.runDir, spec.name);
+  writeFileSync(config, JSON.stringify(spec.config, null, 2), { mode: 0o600 });
+  const log = openSync(spec.logFile, 'a', 0o600);
+  const child = spawn(process.execPath, [...entryPoint(spec.kind), config], {
+    detached: true,
+    cwd: '/',
+    stdio: ['ignore', log, log, 'ipc'],
+  });
+  closeSync(log);
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once('error', (cause) =>
+        reject(
+          new DbError('CLUSTER_DAEMON_DIED', `could not start ${spec.name}: ${cause.message}`, { cause }),
+        ),
+      );
+      child.once('spawn', () => writePid(spec.runDir, spec.name, child.pid!));
+      child.once('exit', (code, signal) =>
+        reject(
+          new DbError(
+            'CLUSTER_DAEMON_DIED',
+            `${spec.name} ended (${signal ?? `exit code ${code}`}) while starting`,
+            { hint: `Examine the log: ${spec.logFile}` },
+          ),
+        ),
+      );
+      child.on('message', (message: DaemonMessage) => {
+        if (message.type === 'ready')
+          resolve({ pid: message.pid, ...(message.port === undefined ? {} : { port: message.port }) });
+        else if (message.type === 'failed')
+          reject(
+            new DbError(message.code, message.message, {
+              reaction: 'usage',
+              ...(message.hint ? { hint: message.hint } : {}),
+            }),
+          );
+      });
+      timer = setTimeout(() => {
+        reject(
+          new DbError(
+            'CLUSTER_TIMEOUT',
+            `${spec.name} was not ready within ${Math.round(timeoutMs / 1000)} s`,
+            { hint: `Examine the log: ${spec.logFile}` },
+          ),
+        );
+      }, timeoutMs);
+    });
+  } catch (err) {
+    child.kill('SIGKILL');
+    rmSync(pidFile(spec.runDir, spec.name), { force: true });
+    throw err;
+  } finally {
+    clearTimeout(timer);
+    if (child.connected) child.disconnect();
+    child.unref();
+  }
+}
+
+function writePid(runDir: string, name: string, pid: number): void {
+  const file = pidFile(runDir, name);
+  writeFileSync(`${file}.new`, `${pid}\n`);
+  renameSync(`${file}.new`, file);
+}
+
+/** The daemon's pid while it runs; null otherwise. A pid that another program has taken since does not count. */
+export function runningPid(runDir: string, name: string): number | null {
+  const text = readIfThere(pidFile(runDir, name));
+  const pid = Number.parseInt(text ?? '', 10);
+  if (!Number.isInteger(pid) || pid <= 0 || !isAlive(pid)) return null;
+  if (process.platform === 'linux') {
+    const commandLine = readIfThere(`/proc/${pid}/cmdline`);
+    if (commandLine !== null && !commandLine.includes(configFile(runDir, name))) return null;
+  }
+  return pid;
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (err) {
+    return (err as NodeJS.ErrnoException).code === 'EPERM';
+  }
+  // A zombie answers kill(0) too; its parent has merely not looked yet.
+  const stat = readIfThere(`/proc/${pid}/stat`);
+  return stat === null || !/^\d+ \(.*\) Z/.test(stat);
+}
+
+/** Sends a signal and waits for the end. Returns false when the daemon still runs at the deadline. */
+export async function endDaemon(
+  runDir: string,
+  name: string,
+  signal: NodeJS.Signals,
+  timeoutMs: number,
+): Promise<boolean> {
+  const pid = runningPid(runDir, name);
+  if (pid !== null) {
+    process.kill(pid, signal);
+    if (!(await gone(pid, timeoutMs))) return false;
+  }
+  rmSync(pidFile(runDir, name), { force: true });
+  return true;
+}
+
+/** Waits for a process that is not our child to end; there is no event for that, so it asks, as pg_ctl does. */
+export async function gone(pid: number, timeoutMs: number): Promise<boolean> {
+  const deadline = Date.now() + timeoutMs;
+  while (isAlive(pid)) {
+    if (Date.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return true;
+}
+
+function readIfThere(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (err) {
+    const code = (err as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES') return null;
+    throw err;
+  }
+}

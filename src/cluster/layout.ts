@@ -1,0 +1,29 @@
+import path from 'node:path';
+
+/** Where a cluster keeps things below its directory (`aurora initdb -D DIR`). */
+export interface ClusterLayout {
+  readonly root: string;
+  /** Control-plane state: volume, nodes, computes (better-sqlite3). */
+  readonly manifest: string;
+  /** Cluster secret, 0600: authenticates daemons to each other. */
+  readonly secret: string;
+  readonly run: string;
+}
+
+export function clusterLayout(root: string): ClusterLayout {
+  const dir = path.resolve(root);
+  return {
+    root: dir,
+    manifest: path.join(dir, 'cluster.db'),
+    secret: path.join(dir, 'secret'),
+    run: path.join(dir, 'run'),
+  };
+}
+
+export function storageDir(layout: ClusterLayout, nodeId: string): string {
+  return path.join(layout.root, 'storage', nodeId);
+}
+
+export function daemonLog(layout: ClusterLayout, daemon: string): string {
+  return path.join(layout.root, 'log', `${daemon}.log`);
+}

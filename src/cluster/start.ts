@@ -1,0 +1,161 @@
+import { existsSync } from 'node:fs';
+import { DbError } from '../engine/errors.js';
+import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
+import { clusterLayout, daemonLog, type ClusterLayout } from './layout.js';
+import { Manifest, type ComputeInfo, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
+import { freePort, portIsFree } from './ports.js';
+
+export interface StartOptions {
+  root: string;
+  /** Listen on this port from now on. */
+  port?: number | undefined;
+  timeoutMs: number;
+  /** False: return once the compute's process runs; it goes on starting by itself. */
+  wait: boolean;
+  /** PostgreSQL's log goes here instead of the compute's own folder. */
+  logFile?: string | undefined;
+  /** Settings for PostgreSQL's command line (-o "-c name=value"). */
+  settings?: Record<string, string>;
+  progress?: (line: string) => void;
+}
+
+export const storageDaemonName = (id: string): string => `storage-${id}`;
+export const computeDaemonName = (name: string): string => `compute-${name}`;
+
+/**
+ * Starts whatever of the local cluster does not run: storage nodes first, then the compute. On failure the daemons started here
+ * are ended again. Throws CLUSTER_MISSING, CLUSTER_PORT_IN_USE, CLUSTER_RUNNING, and what a daemon says.
+ */
+export async function startCluster(options: StartOptions): Promise<{ port: number; computePid: number }> {
+  const layout = clusterLayout(options.root);
+  const manifest = Manifest.open(layout);
+  const started: string[] = [];
+  try {
+    const volume = manifest.volume;
+    const compute = manifest.computes[0]!;
+    if (runningPid(layout.run, computeDaemonName(compute.name)) !== null) {
+      throw new DbError('CLUSTER_RUNNING', `cluster "${layout.root}" is already running`, {
+        hint: `Look at it with: aurora status -D ${layout.root}`,
+      });
+    }
+    const port = options.port ?? compute.port;
+    if (!(await portIsFree(port))) {
+      throw new DbError('CLUSTER_PORT_IN_USE', `port ${port} on 127.0.0.1 is already in use`, {
+        hint: 'Stop the server that uses it, or start with another port: aurora start -p PORT',
+      });
+    }
+    if (port !== compute.port) manifest.setComputePort(compute.name, port);
+    await startStorage(layout, manifest, volume, options, started);
+    options.progress?.('starting the compute: electing an epoch, making a data directory from storage');
+    const name = computeDaemonName(compute.name);
+    const config = computeConfig(layout, volume, manifest.storageNodes, { ...compute, port }, options);
+    const { pid } = await startDaemon(
+      { kind: 'compute', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
+      options.timeoutMs,
+    );
+    return { port, computePid: pid };
+  } catch (err) {
+    for (const name of started.reverse()) await endDaemon(layout.run, name, 'SIGTERM', 10_000);
+    throw err;
+  } finally {
+    manifest.close();
+  }
+}
+
+/** Starts the storage nodes that do not run; ports that others took meanwhile are replaced while no node runs. */
+async function startStorage(
+  layout: ClusterLayout,
+  manifest: Manifest,
+  volume: VolumeInfo,
+  options: StartOptions,
+  started: string[],
+): Promise<void> {
+  const isRunning = (node: StorageNodeInfo): boolean =>
+    runningPid(layout.run, storageDaemonName(node.id)) !== null;
+  if (!manifest.storageNodes.some(isRunning)) {
+    for (const node of manifest.storageNodes) {
+      if (!(await portIsFree(node.port, node.host))) manifest.setNodePort(node.id, await freePort(node.host));
+    }
+  }
+  const down = manifest.storageNodes.filter((node) => !isRunning(node));
+  if (down.length > 0)
+    options.progress?.(
+      `starting storage node${down.length > 1 ? 's' : ''} ${down.map((n) => n.id).join(', ')}`,
+    );
+  const results = await Promise.allSettled(
+    down.map((node) => startStorageNode(layout, manifest, volume, node, options.timeoutMs)),
+  );
+  down.forEach((node, i) => {
+    if (results[i]!.status === 'fulfilled') started.push(storageDaemonName(node.id));
+  });
+  const failures = results.filter((r) => r.status === 'rejected');
+  // A cluster without one node is alive; without a write quorum it is not.
+  if (volume.copies - failures.length < volume.writeQuorum) throw failures[0]!.reason;
+  for (const failure of failures) options.progress?.(`warning: ${(failure.reason as Error).message}`);
+}
+
+/** Starts one storage node of the cluster. */
+export async function startStorageNode(
+  layout: ClusterLayout,
+  manifest: Manifest,
+  volume: VolumeInfo,
+  node: StorageNodeInfo,
+  timeoutMs: number,
+): Promise<number> {
+  if (!existsSync(node.dir)) {
+    throw new DbError(
+      'CLUSTER_NODE_MISSING',
+      `storage node ${node.id}: its folder ${node.dir} does not exist`,
+    );
+  }
+  const name = storageDaemonName(node.id);
+  const config = storageConfig(layout, volume, manifest.storageNodes, node);
+  const { pid } = await startDaemon(
+    { kind: 'storage', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
+    timeoutMs,
+  );
+  return pid;
+}
+
+function storageConfig(
+  layout: ClusterLayout,
+  volume: VolumeInfo,
+  nodes: readonly StorageNodeInfo[],
+  node: StorageNodeInfo,
+): Record<string, unknown> {
+  return {
+    volumeId: volume.volumeId,
+    nodeId: node.id,
+    dir: node.dir,
+    host: node.host,
+    port: node.port,
+    secretFile: layout.secret,
+    peers: nodes.filter((peer) => peer.id !== node.id).map(({ id, host, port }) => ({ id, host, port })),
+    quorum: { voters: volume.copies, write: volume.writeQuorum, read: volume.readQuorum },
+  };
+}
+
+function computeConfig(
+  layout: ClusterLayout,
+  volume: VolumeInfo,
+  nodes: readonly StorageNodeInfo[],
+  compute: ComputeInfo,
+  options: StartOptions,
+): Record<string, unknown> {
+  return {
+    volumeId: volume.volumeId,
+    name: compute.name,
+    dir: compute.dir,
+    socketDir: volume.socketDir,
+    host: '127.0.0.1',
+    port: compute.port,
+    secretFile: layout.secret,
+    storage: nodes.map(({ id, host, port }) => ({ id, host, port })),
+    quorum: { voters: volume.copies, write: volume.writeQuorum, read: volume.readQuorum },
+    superuser: volume.superuser,
+    pgBindir: volume.pgBindir,
+    runAs: volume.runAs,
+    settings: options.settings ?? {},
+    ...(options.logFile === undefined ? {} : { postgresLog: options.logFile }),
+  };
+}

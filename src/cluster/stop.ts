@@ -1,0 +1,82 @@
+import { DbError } from '../engine/errors.js';
+import { controlSocketPath } from '../compute/control-path.js';
+import { controlRequest } from './control-client.js';
+import { endDaemon, gone, runningPid } from './daemon-process.js';
+import { clusterLayout } from './layout.js';
+import { Manifest } from './manifest.js';
+import { computeDaemonName, storageDaemonName } from './start.js';
+
+export type StopMode = 'smart' | 'fast' | 'immediate';
+
+export interface StopOptions {
+  root: string;
+  mode: StopMode;
+  timeoutMs: number;
+  wait: boolean;
+  progress?: (line: string) => void;
+}
+
+/**
+ * Stops the compute (PostgreSQL's smart, fast or immediate way), then the storage nodes. Throws CLUSTER_NOT_RUNNING when nothing
+ * runs, CLUSTER_TIMEOUT when the server does not shut down in time (it then goes on stopping, as with pg_ctl).
+ */
+export async function stopCluster(options: StopOptions): Promise<void> {
+  const layout = clusterLayout(options.root);
+  const manifest = Manifest.open(layout);
+  try {
+    const volume = manifest.volume;
+    let found = false;
+    for (const compute of manifest.computes) {
+      const name = computeDaemonName(compute.name);
+      const pid = runningPid(layout.run, name);
+      if (pid === null) continue;
+      found = true;
+      options.progress?.(`stopping the compute (${options.mode})`);
+      await controlRequest(
+        controlSocketPath(volume.socketDir, compute.name),
+        'POST',
+        `/stop?mode=${options.mode}`,
+        10_000,
+      ).catch((err: unknown) => {
+        // A daemon that cannot be asked any more is told by signal; SIGTERM is its fast stop, SIGQUIT its immediate one.
+        if (!(err instanceof DbError)) throw err;
+        process.kill(pid, options.mode === 'immediate' ? 'SIGQUIT' : 'SIGTERM');
+      });
+      if (!options.wait) return;
+      if (!(await gone(pid, options.timeoutMs))) {
+        throw new DbError('CLUSTER_TIMEOUT', 'server does not shut down', {
+          hint:
+            options.mode === 'smart'
+              ? 'The "-m fast" option disconnects sessions instead of waiting for them.'
+              : 'Try again with "-m immediate".',
+        });
+      }
+      await endDaemon(layout.run, name, 'SIGTERM', 0);
+    }
+    const nodes = manifest.storageNodes.filter(
+      (node) => runningPid(layout.run, storageDaemonName(node.id)) !== null,
+    );
+    if (nodes.length > 0)
+      options.progress?.(
+        `stopping storage node${nodes.length > 1 ? 's' : ''} ${nodes.map((n) => n.id).join(', ')}`,
+      );
+    const ended = await Promise.all(
+      nodes.map((node) =>
+        endDaemon(
+          layout.run,
+          storageDaemonName(node.id),
+          options.mode === 'immediate' ? 'SIGKILL' : 'SIGTERM',
+          options.timeoutMs,
+        ),
+      ),
+    );
+    if (ended.includes(false))
+      throw new DbError('CLUSTER_TIMEOUT', 'a storage node does not shut down', {
+        hint: 'Try again with "-m immediate".',
+      });
+    if (!found && nodes.length === 0)
+      throw new DbError('CLUSTER_NOT_RUNNING', `cluster "${layout.root}" is not running`);
+  } finally {
+    manifest.close();
+  }
+}
