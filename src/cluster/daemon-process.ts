@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, openSync, closeSync, readFileSync, rmSync, writeFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { createRequire } from 'node:module';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { DbError } from '../engine/errors.js';
 
 /**
@@ -30,7 +31,9 @@ const configFile = (runDir: string, name: string): string => path.join(runDir, `
 function entryPoint(kind: DaemonKind): string[] {
   const self = fileURLToPath(import.meta.url);
   const main = path.join(path.dirname(path.dirname(self)), kind, `main${path.extname(self)}`);
-  return self.endsWith('.ts') ? ['--import', 'tsx', main] : ['--enable-source-maps', main];
+  return self.endsWith('.ts')
+    ? ['--import', pathToFileURL(createRequire(self).resolve('tsx')).href, main]
+    : ['--enable-source-maps', main];
 }
 
 /**

@@ -2,7 +2,8 @@ import { promises as fs } from 'node:fs';
 import net from 'node:net';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { BLCKSZ, RELSEG_SIZE } from '../engine/page/constants.js';
-import { parseDataPath, SLRU_PAGES_PER_SEGMENT } from './page-path.js';
+import { SLRU_PAGES_PER_SEGMENT } from '../engine/pages/effects/index.js';
+import { parseDataPath } from './page-path.js';
 import { ReadAhead, type ReadAheadCounters, type ReadAheadOptions } from './readahead.js';
 import type { FileOwner, RemoteMaps } from './remote-files.js';
 

@@ -1,18 +1,13 @@
 import { DbError } from '../engine/errors.js';
 import { DEFAULT_TABLESPACE, GLOBAL_TABLESPACE, TABLESPACE_VERSION_DIR } from '../engine/control/names.js';
 import { RELSEG_SIZE } from '../engine/page/constants.js';
-import type { SlruName } from '../engine/pages/effects/types.js';
+import {
+  SLRU_DIRECTORY,
+  SLRU_PAGES_PER_SEGMENT,
+  slruSegmentName,
+  type SlruName,
+} from '../engine/pages/effects/index.js';
 import { ForkNumber, type RelFileLocator } from '../engine/wal/types.js';
-
-/** Pages of one SLRU segment file. */
-export const SLRU_PAGES_PER_SEGMENT = 32;
-
-export const SLRU_DIRS = {
-  xact: 'pg_xact',
-  multixact_offsets: 'pg_multixact/offsets',
-  multixact_members: 'pg_multixact/members',
-  commit_ts: 'pg_commit_ts',
-} as const satisfies Record<SlruName, string>;
 
 /** What a file of the data directory holds, in the volume's terms. `firstBlock` is the block (or SLRU page) at its byte 0. */
 export type FileContents =
@@ -45,7 +40,9 @@ export function parseDataPath(relPath: string): FileContents {
   }
   const slru = SLRU.exec(relPath)?.groups;
   if (slru) {
-    const name = (Object.keys(SLRU_DIRS) as SlruName[]).find((key) => SLRU_DIRS[key] === slru['dir'])!;
+    const name = (Object.keys(SLRU_DIRECTORY) as SlruName[]).find(
+      (key) => SLRU_DIRECTORY[key] === slru['dir'],
+    )!;
     return { kind: 'slru', slru: name, firstBlock: parseInt(slru['seg']!, 16) * SLRU_PAGES_PER_SEGMENT };
   }
   throw new DbError('COMPUTE_BAD_PATH', `not a relation or SLRU file of a data directory: "${relPath}"`);
@@ -64,6 +61,5 @@ export function relationPath(rel: RelFileLocator, fork: number): string {
 }
 
 export function slruSegmentPath(slru: SlruName, pageno: number): string {
-  const segment = Math.floor(pageno / SLRU_PAGES_PER_SEGMENT);
-  return `${SLRU_DIRS[slru]}/${segment.toString(16).toUpperCase().padStart(4, '0')}`;
+  return `${SLRU_DIRECTORY[slru]}/${slruSegmentName(pageno)}`;
 }

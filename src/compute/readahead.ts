@@ -180,13 +180,14 @@ export class ReadAhead {
       }
       let next = at + 1;
       while (next < end && next - at < CHUNK_BLOCKS && !index?.has(next)) next++;
-      if (!index) this.blocks.set(path, (index = new Map()));
-      this.start(index, path, at, next - at);
+      this.start(path, at, next - at);
       at = next;
     }
   }
 
-  private start(index: Map<number, Chunk>, path: string, first: number, count: number): void {
+  private start(path: string, first: number, count: number): void {
+    let index = this.blocks.get(path);
+    if (!index) this.blocks.set(path, (index = new Map<number, Chunk>()));
     const pages = this.fetch(path, first, count);
     const chunk: Chunk = { path, first, count, pages, unserved: count };
     for (let b = first; b < first + count; b++) index.set(b, chunk);

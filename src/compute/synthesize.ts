@@ -1,17 +1,20 @@
 import { chownSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { RELSEG_SIZE } from '../engine/page/constants.js';
+import { SLRU_PAGES_PER_SEGMENT, type SlruName } from '../engine/pages/effects/index.js';
 import type { DataDirManifest, RelationFork } from '../engine/pages/types.js';
 import { ForkNumber } from '../engine/wal/types.js';
 import {
+  absentSlruPages,
   encodeOrigins,
   encodeTwoPhaseFile,
   sealRelmap,
   TABLESPACE_VERSION_DIR,
   twoPhaseFileName,
+  type ControlState,
 } from '../engine/control/index.js';
 import type { ComputeDirs } from './cluster-dirs.js';
-import { databaseDir, relationPath, slruSegmentPath, SLRU_PAGES_PER_SEGMENT } from './page-path.js';
+import { databaseDir, relationPath, slruSegmentPath } from './page-path.js';
 import type { RunAs } from './postgres.js';
 import { RemoteFiles } from './remote-files.js';
 import { STATISTICS_FILE } from './volume-files.js';
@@ -27,6 +30,7 @@ export interface SynthesisInput {
   dirs: ComputeDirs;
   runAs: RunAs | null;
   manifest: DataDirManifest;
+  state: ControlState;
   /** The 8192 bytes of global/pg_control. */
   controlFile: Buffer;
   /** The WAL segment that holds the start checkpoint: file name, and its bytes from the segment's start to the checkpoint's end. */
@@ -65,9 +69,7 @@ export async function synthesizeDataDir(
     const file = `${databaseDir(map.spcOid, map.dbOid)}/pg_filenode.map`;
     writer.write(file, sealRelmap(map.data, file));
   }
-  for (const slru of manifest.slrus) {
-    for (const [first, last] of slru.ranges) writer.slru(slru.slru, first, last);
-  }
+  writeSlrus(writer, input);
   await writeRelations(writer, input);
   for (const { fullXid, data } of manifest.twoPhase)
     writer.write(`pg_twophase/${twoPhaseFileName(fullXid)}`, encodeTwoPhaseFile(data));
@@ -78,6 +80,32 @@ export async function synthesizeDataDir(
   writer.wal(input.walSegment);
   writer.write('global/pg_control', input.controlFile);
   return { files: writer.files, remoteBlocks: writer.remoteBlocks };
+}
+
+/**
+ * SLRU segment files, each as long as its last page. Pages that PostgreSQL looks up at a clean start must exist even if nothing
+ * was ever logged for them: storage serves those as zeros.
+ */
+function writeSlrus(writer: Writer, { manifest, state }: SynthesisInput): void {
+  const exists = (slru: SlruName, pageno: number): boolean =>
+    manifest.slrus.some(
+      (s) => s.slru === slru && s.ranges.some(([first, last]) => first <= pageno && pageno <= last),
+    );
+  const ends = new Map<string, { slru: SlruName; last: number }>();
+  const cover = (slru: SlruName, pageno: number): void => {
+    const path = slruSegmentPath(slru, pageno);
+    const known = ends.get(path);
+    if (!known || known.last < pageno) ends.set(path, { slru, last: pageno });
+  };
+  for (const { slru, ranges } of manifest.slrus) {
+    for (const [first, last] of ranges) {
+      for (let page = first; page <= last; page += SLRU_PAGES_PER_SEGMENT - (page % SLRU_PAGES_PER_SEGMENT)) {
+        cover(slru, Math.min(last, page - (page % SLRU_PAGES_PER_SEGMENT) + SLRU_PAGES_PER_SEGMENT - 1));
+      }
+    }
+  }
+  for (const { slru, pageno } of absentSlruPages(state, exists)) cover(slru, pageno);
+  for (const [path, { last }] of ends) writer.remote(path, (last % SLRU_PAGES_PER_SEGMENT) + 1);
 }
 
 /** Unlogged relations start empty: their main fork is a copy of the init fork, and they have no other fork. */
@@ -138,22 +166,14 @@ class Writer {
     this.remote(relationPath(fork, fork.fork), fork.nblocks);
   }
 
-  /** Pages first to last of an SLRU, as segment files; a segment's leading pages that do not exist read as zeros. */
-  slru(slru: Parameters<typeof slruSegmentPath>[0], first: number, last: number): void {
-    const firstSegment = Math.floor(first / SLRU_PAGES_PER_SEGMENT);
-    for (let segment = firstSegment; segment * SLRU_PAGES_PER_SEGMENT <= last; segment++) {
-      const begin = segment * SLRU_PAGES_PER_SEGMENT;
-      this.remote(slruSegmentPath(slru, begin), Math.min(last - begin + 1, SLRU_PAGES_PER_SEGMENT));
-    }
-  }
-
   wal(segment: SynthesisInput['walSegment']): void {
     const bytes = Buffer.alloc(segment.segmentSize);
     segment.bytes.copy(bytes);
     this.write(`pg_wal/${segment.name}`, bytes);
   }
 
-  private remote(relPath: string, nblocks: number): void {
+  /** A file whose blocks are all in storage. */
+  remote(relPath: string, nblocks: number): void {
     this.remoteFiles.create(relPath, nblocks);
     this.files += 1 + Math.floor(Math.max(nblocks - 1, 0) / RELSEG_SIZE);
     this.remoteBlocks += nblocks;

@@ -155,6 +155,7 @@ async function makeDataDir(
     dirs,
     runAs: install.runAs,
     manifest,
+    state: point.state,
     controlFile: point.controlFile,
     walSegment,
     keepStatistics,

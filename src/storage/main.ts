@@ -17,6 +17,11 @@ import { StorageDaemon } from './daemon.js';
  * a failed start is told as {type: 'failed', code, message, hint}.
  */
 export async function runStorageNode(args: string[]): Promise<number> {
+  // From the start: whoever hears that we are ready may end us in the same moment.
+  const signal = new Promise<NodeJS.Signals>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
+  });
+  process.on('SIGHUP', () => undefined); // a terminal that goes away does not end a node
   let daemon: StorageDaemon;
   let logger: pino.Logger | undefined;
   try {
@@ -37,13 +42,14 @@ export async function runStorageNode(args: string[]): Promise<number> {
       `storage node: ${errorMessage(err)}${isDbError(err) && err.hint ? `. ${err.hint}` : ''}\n`,
     );
     const code = isDbError(err) ? err.code : 'INTERNAL';
-    await notifyFailed({ type: 'failed', code, message: errorMessage(err), hint: isDbError(err) ? err.hint : undefined });
+    await notifyFailed({
+      type: 'failed',
+      code,
+      message: errorMessage(err),
+      hint: isDbError(err) ? err.hint : undefined,
+    });
     return code.startsWith('USAGE_') ? 2 : 1;
   }
-  const signal = new Promise<NodeJS.Signals>((resolve) => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
-  });
-  process.on('SIGHUP', () => undefined); // a terminal that goes away does not end a node
   try {
     logger.info(`stopping on ${await Promise.race([signal, daemon.failure])}`);
     await daemon.stop();

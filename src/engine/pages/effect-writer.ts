@@ -104,8 +104,12 @@ export class EffectWriter {
     const target = { dbOid: effect.dbOid, spcOid: effect.spcOid };
     this.write();
     dropDatabase(this.parts, this.batch, this.pages, this.branch, target, at);
-    if (effect.copyFrom)
+    if (effect.copyFrom) {
       copyDatabase(this.parts, this.batch, this.pages, this.branch, effect.copyFrom, target, at);
+      // A database's part of a tablespace is a database directory (with PG_VERSION) only where the source's is.
+      const { dbOid, spcOid } = effect.copyFrom;
+      if (!this.parts.facts.get(this.branch, FactClass.database, numberId(dbOid, spcOid), NEWEST)) return;
+    }
     this.fact(FactClass.database, numberId(target.dbOid, target.spcOid), at, NOTHING);
   }
 

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+/**
+ * npm test: everything that CI runs, in a fresh clone too. Installs the dependencies when they are missing, builds, checks types, style
+ * and format, then runs the tests. Arguments go to mocha instead of the whole suite: npm test -- test/e2e/faults.test.ts
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+function step(what, command, args) {
+  console.log(`\n== ${what}`);
+  const begun = Date.now();
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
+  if (error) console.error(`${command}: ${error.message}`);
+  if (status !== 0) process.exit(status ?? 1);
+  console.log(`== ${what}: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+}
+
+for (const program of ['psql', 'pgbench', 'cc']) {
+  const found = spawnSync(program, ['--version'], { stdio: 'ignore' });
+  if (!found.error) continue;
+  console.error(
+    `npm test needs "${program}": install PostgreSQL's client tools and a C compiler (Debian: apt-get install postgresql-15 gcc)`,
+  );
+  process.exit(1);
+}
+if (!existsSync(path.join(root, 'node_modules', '.package-lock.json')))
+  step('install', 'npm', ['ci', '--no-audit', '--no-fund']);
+
+const bin = (name) => path.join(root, 'node_modules', '.bin', name);
+step('build', bin('tsc'), ['-p', '.']);
+const chosen = process.argv.slice(2);
+if (chosen.length > 0) {
+  step('tests', bin('mocha'), chosen);
+} else {
+  step('types', bin('tsc'), ['-p', 'test']);
+  step('lint', bin('eslint'), ['.', '--max-warnings', '0']);
+  step('format', bin('prettier'), ['--check', '--log-level', 'warn', 'src', 'commands', 'test', 'bin']);
+  step('tests', bin('mocha'), ['test/**/*.test.ts']);
+}
