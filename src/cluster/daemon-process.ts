@@ -27,13 +27,17 @@ export interface DaemonSpec {
 const pidFile = (runDir: string, name: string): string => path.join(runDir, `${name}.pid`);
 const configFile = (runDir: string, name: string): string => path.join(runDir, `${name}.json`);
 
-/** Program and arguments for a daemon's entry point: compiled, or straight from the sources under a loader. */
+/**
+ * Arguments for a daemon's entry point: compiled, or straight from the sources under a loader. AURORA_NODE_OPTIONS adds options of
+ * Node.js that NODE_OPTIONS does not take, such as --cpu-prof.
+ */
 function entryPoint(kind: DaemonKind): string[] {
+  const extra = (process.env['AURORA_NODE_OPTIONS'] ?? '').split(/\s+/).filter(Boolean);
   const self = fileURLToPath(import.meta.url);
   const main = path.join(path.dirname(path.dirname(self)), kind, `main${path.extname(self)}`);
   return self.endsWith('.ts')
-    ? ['--import', pathToFileURL(createRequire(self).resolve('tsx')).href, main]
-    : ['--enable-source-maps', main];
+    ? [...extra, '--import', pathToFileURL(createRequire(self).resolve('tsx')).href, main]
+    : [...extra, '--enable-source-maps', main];
 }
 
 /**

@@ -57,11 +57,36 @@ export class ConfigFiles {
     );
   }
 
-  /** Stores every settings file that differs from what the volume has. */
+  /**
+   * Stores every settings file that differs from what the volume has and that PostgreSQL could start with: a file with an error in
+   * it would keep every later data directory from starting. Throws COMPUTE_BAD_SETTINGS, COMPUTE_STORE_FILE.
+   */
   async sync(): Promise<void> {
+    const changed: { name: string; content: Buffer }[] = [];
     for (const name of CONFIG_FILES) {
       const content = await readIfThere(path.join(this.options.dataDir, name));
-      if (content) await this.store(name, content);
+      if (content && this.stored.get(name) !== digest(content)) changed.push({ name, content });
+    }
+    if (changed.length === 0) return;
+    await this.refuseErrors();
+    for (const { name, content } of changed) await this.store(name, content);
+  }
+
+  /** Asks PostgreSQL itself what it thinks of the files as they are on disk now. */
+  private async refuseErrors(): Promise<void> {
+    const client = await this.session();
+    const { rows } = await client.query<{ file: string; line: number; error: string }>(
+      `select sourcefile as file, sourceline as line, error from pg_file_settings
+         where error is not null and error <> 'setting could not be applied'
+       union all select file_name, line_number, error from pg_hba_file_rules where error is not null
+       union all select file_name, line_number, error from pg_ident_file_mappings where error is not null`,
+    );
+    const first = rows[0];
+    if (first) {
+      throw new DbError('COMPUTE_BAD_SETTINGS', `${first.file}, line ${first.line}: ${first.error}`, {
+        reaction: 'usage',
+        hint: 'The volume keeps the last good version of the file. Correct it, then: aurora reload',
+      });
     }
   }
 

@@ -95,11 +95,15 @@ export class ReadAhead {
   prefetch(path: string, first: number, count: number): void {
     if (!this.maps || this.windowMax === 0) return;
     const end = first + count;
-    for (let at = first; at < end;) {
-      const run = this.maps.remoteRun(path, at, end - at);
-      if (!run) return;
-      this.fetchAhead(path, run.first, run.first + run.count);
-      at = run.first + run.count;
+    try {
+      for (let at = first; at < end;) {
+        const run = this.maps.remoteRun(path, at, end - at);
+        if (!run) return;
+        this.fetchAhead(path, run.first, run.first + run.count);
+        at = run.first + run.count;
+      }
+    } catch {
+      this.counters.prefetchErrors++; // an unreadable map; the library complains about it where it matters
     }
   }
 
@@ -172,16 +176,16 @@ export class ReadAhead {
   }
 
   private fetchAhead(path: string, first: number, end: number): void {
-    let index = this.blocks.get(path);
-    for (let at = first; at < end;) {
-      if (index?.has(at)) {
-        at++;
-        continue;
-      }
-      let next = at + 1;
-      while (next < end && next - at < CHUNK_BLOCKS && !index?.has(next)) next++;
+    const index = this.blocks.get(path);
+    const answered = this.files.get(path)?.answered ?? [];
+    const skip = (block: number): boolean =>
+      index?.has(block) === true || answered.some((r) => block >= r.first && block < r.end);
+    for (let at = first; at < end; at++) {
+      let next = at;
+      while (next < end && next - at < CHUNK_BLOCKS && !skip(next)) next++;
+      if (next === at) continue;
       this.start(path, at, next - at);
-      at = next;
+      at = next - 1;
     }
   }
 

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { BLCKSZ, RELSEG_SIZE } from '../engine/page/constants.js';
@@ -72,6 +73,19 @@ export function createRemoteFile(
   owner: FileOwner | null = null,
 ): void {
   new RemoteFiles(dataDir, mapsDir, owner).create(relPath, nblocks);
+}
+
+/**
+ * Asks the file system to place each folder made in `dir` from now on away from the others (ext4's "top of directory
+ * hierarchies" flag). A data directory that is thrown away and made again is thousands of files deleted and created, and ext4
+ * searches past every inode of the group that was freed in the last minutes: 1 ms a file instead of 25 us. With this on the
+ * parent, and a new name for each data directory, they come out of a fresh group. Only ever a matter of speed: other file
+ * systems have no such flag and no such search, so failing is nothing to report. Resolves to whether it was set.
+ */
+export function spreadFolders(dir: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    execFile('chattr', ['+T', dir], (err) => resolve(err === null));
+  });
 }
 
 /** What the agent needs to know of the maps, to read ahead of a scan. */

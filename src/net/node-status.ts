@@ -39,6 +39,8 @@ export interface CatchUpStatus {
   peer: string;
   target: Lsn;
   fetchedBytes: number;
+  /** Bytes of damaged log replaced. */
+  healedBytes: number;
   attempts: number;
   lastError: string | null;
 }

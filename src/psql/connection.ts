@@ -15,6 +15,8 @@ export interface ConnectionOptions {
   neverPassword?: boolean;
   askPassword?: (user: string) => Promise<string>;
   applicationName?: string;
+  /** Sees each client before it connects. */
+  onClient?: (client: pg.Client) => void;
 }
 
 /** A cluster that this machine knows, as a place to connect to when nothing else is said. */
@@ -75,6 +77,7 @@ export async function connect(target: ResolvedConnection, options: ConnectionOpt
       database,
       ...(password === undefined ? {} : { password }),
     });
+    options.onClient?.(client);
     try {
       await client.connect();
       return client;
@@ -89,34 +92,45 @@ export async function connect(target: ResolvedConnection, options: ConnectionOpt
   }
 }
 
+const REASONS: Record<string, string> = {
+  ECONNREFUSED: 'Connection refused',
+  ENOENT: 'No such file or directory',
+  EACCES: 'Permission denied',
+  ETIMEDOUT: 'Connection timed out',
+  EHOSTUNREACH: 'No route to host',
+  ENETUNREACH: 'Network is unreachable',
+  ECONNRESET: 'Connection reset by peer',
+};
+
 function connectError(target: ResolvedConnection, err: unknown): DbError {
-  const { host, port } = target;
+  const { host } = target;
+  // A name with several addresses: one failure each.
+  const failures = err instanceof AggregateError ? (err.errors as unknown[]) : [err];
+  const message =
+    (err as NodeJS.ErrnoException).code === 'ENOTFOUND'
+      ? `could not translate host name "${host}" to address: Name or service not known`
+      : failures.map((failure) => connectFailure(target, failure)).join('\n');
+  return new DbError('PSQL_CONNECT', message, { reaction: 'usage', cause: err });
+}
+
+/** One failed attempt, in libpq's words. */
+function connectFailure({ host, port }: ResolvedConnection, err: unknown): string {
+  const { code, address, severity } = err as NodeJS.ErrnoException & { address?: string; severity?: string };
   const local = host.startsWith('/');
+  const resolved = !local && address !== undefined && address !== host ? ` (${address})` : '';
   const where = local
     ? `connection to server on socket "${host}/.s.PGSQL.${port}" failed`
-    : `connection to server at "${host}", port ${port} failed`;
-  const code = (err as NodeJS.ErrnoException).code;
-  const reason: Record<string, string> = {
-    ECONNREFUSED: 'Connection refused',
-    ENOENT: 'No such file or directory',
-    EACCES: 'Permission denied',
-    ENOTFOUND: 'could not translate host name to address',
-    ETIMEDOUT: 'Connection timed out',
-  };
-  if (code !== undefined && reason[code]) {
+    : `connection to server at "${host}"${resolved}, port ${port} failed`;
+  const reason = code === undefined ? undefined : REASONS[code];
+  if (reason !== undefined) {
     const question = local
       ? 'Is the server running locally and accepting connections on that socket?'
       : 'Is the server running on that host and accepting TCP/IP connections?';
-    return new DbError('PSQL_CONNECT', `${where}: ${reason[code]}\n\t${question}`, {
-      reaction: 'usage',
-      cause: err,
-    });
+    return `${where}: ${reason}\n\t${question}`;
   }
-  const severity = (err as { severity?: string }).severity;
-  return new DbError('PSQL_CONNECT', `${where}: ${severity ? `${severity}:  ` : ''}${errorMessage(err)}`, {
-    reaction: 'usage',
-    cause: err,
-  });
+  const noPassword = /password must be a (non-empty )?string/.test(errorMessage(err));
+  if (noPassword) return `${where}: fe_sendauth: no password supplied`;
+  return `${where}: ${severity ? `${severity}:  ` : ''}${errorMessage(err)}`;
 }
 
 interface Given {

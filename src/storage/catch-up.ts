@@ -35,6 +35,7 @@ export class CatchUp {
     peer: '',
     target: lsn(0),
     fetchedBytes: 0,
+    healedBytes: 0,
     attempts: 0,
     lastError: null,
   };
@@ -197,6 +198,7 @@ export class CatchUp {
           });
         checkWalPages(reply.bytes, reply.begin, this.options.segmentSize());
         await this.log.heal(range.begin, reply.bytes);
+        this.status.healedBytes += reply.bytes.length;
         this.logger.warn(
           { peer: peer.id, file: range.file, begin: formatLsn(range.begin), end: formatLsn(end) },
           `damaged log [${formatLsn(range.begin)}, ${formatLsn(end)}) of ${range.file} healed from node ${peer.id}`,

@@ -279,6 +279,7 @@ export class StorageDaemon {
         requests: this.api.requests,
         requestFailures: this.api.failures,
         catchUpBytes: this.catchUp.status.fetchedBytes,
+        healedBytes: this.catchUp.status.healedBytes,
         connectionsRefused: this.refusedConnections,
         filesRefused: pages.stats.filesRefused,
         imagesCoalesced: pages.stats.imagesCoalesced,

@@ -20,8 +20,9 @@ export interface IngestOptions {
   onDamage(err: DbError): void;
 }
 
-/** Records between two looks at the clock. */
-const RECORDS_PER_LOOK = 64;
+/** Bounds of a slice: fewer make the cost of each batch (its marker, its control state) felt, more help nothing. */
+const SLICE_RECORDS_MIN = 32;
+const SLICE_RECORDS_MAX = 4096;
 /** Images written at a time when there is no log to ingest. */
 const IDLE_IMAGES = 16;
 
@@ -37,6 +38,7 @@ export class IngestLoop {
   private decoder: WalStreamDecoder | null = null;
   private running: Promise<void> | null = null;
   private linger: NodeJS.Timeout | undefined;
+  private sliceRecords = SLICE_RECORDS_MIN;
   private stopping = false;
 
   constructor(
@@ -109,7 +111,8 @@ export class IngestLoop {
       try {
         const end = lsn(Math.min(target, begin + this.options.readBytes));
         // Recent log is in memory; only for the older there is a disk to wait for.
-        bytes = begin >= this.log.cachedFrom ? this.log.read(begin, end) : await this.log.readAsync(begin, end);
+        bytes =
+          begin >= this.log.cachedFrom ? this.log.read(begin, end) : await this.log.readAsync(begin, end);
       } catch (err) {
         if (!isDbError(err, 'LOG_DAMAGED')) throw err;
         this.options.onDamage(err);
@@ -129,12 +132,10 @@ export class IngestLoop {
     let more = true;
     let failure: { error: unknown; lsn: Lsn } | null = null;
     try {
-      while (more) {
+      while (more && batch.length < this.sliceRecords) {
         const rec = decoder.next();
         if (rec) batch.push(rec);
         else more = false;
-        if (batch.length % RECORDS_PER_LOOK === 0 && performance.now() - begun > this.options.sliceMs / 2)
-          break;
       }
     } catch (error) {
       failure = { error, lsn: decoder.position };
@@ -148,7 +149,15 @@ export class IngestLoop {
     this.records += batch.length;
     this.waiters.applied(this.pages.appliedLsn);
     if (failure) this.failed(failure.error, failure.lsn);
-    this.busyMs += performance.now() - begun;
+    const tookMs = performance.now() - begun;
+    this.busyMs += tookMs;
+    // Records differ a hundredfold in cost and machines in speed: the next slice is sized by what this one took.
+    const fitting = Math.floor((batch.length * this.options.sliceMs) / Math.max(tookMs, 0.01));
+    if (!more && tookMs < this.options.sliceMs) return false; // too short to tell
+    this.sliceRecords = Math.min(
+      SLICE_RECORDS_MAX,
+      Math.max(SLICE_RECORDS_MIN, Math.min(fitting, this.sliceRecords * 2)),
+    );
     return more && !failure;
   }
 

@@ -17,6 +17,7 @@ export interface Totals {
   requests: number;
   requestFailures: number;
   catchUpBytes: number;
+  healedBytes: number;
   connectionsRefused: number;
   filesRefused: number;
   imagesCoalesced: number;
@@ -41,6 +42,7 @@ const TOTALS: Record<keyof Totals, [name: string, help: string]> = {
   requests: ['requests_total', 'Requests served'],
   requestFailures: ['request_failures_total', 'Requests answered with an error'],
   catchUpBytes: ['catch_up_bytes_total', 'Log bytes fetched from peers'],
+  healedBytes: ['healed_bytes_total', 'Damaged log bytes replaced by those of a peer'],
   connectionsRefused: [
     'connections_refused_total',
     'Connections that failed to authenticate or to speak the protocol',

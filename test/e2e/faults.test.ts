@@ -4,7 +4,7 @@
  */
 import { strict as assert } from 'node:assert';
 import type pg from 'pg';
-import { startDaemon, endDaemon } from '../../src/cluster/daemon-process.js';
+import { endDaemon, gone, isAlive, startDaemon } from '../../src/cluster/daemon-process.js';
 import { freePort } from '../../src/cluster/ports.js';
 import { promises as fs, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -159,6 +159,44 @@ describe('e2e: faults', function () {
       'node 3 is back',
       async () => (await cluster.status()).storage.find((n) => n.id === '3')!.state === 'running',
     );
+  });
+
+  it('a backend that crashes costs a restart from storage, and no commit', async () => {
+    const load = await startLoad();
+    await progress(await cluster.client(), 50);
+    const before = (await cluster.status()).computes[0]!;
+    const victim = (await load.clients[0]!.query('select pg_backend_pid() as pid')).rows[0].pid as number;
+    process.kill(victim, 'SIGKILL');
+    const result = await load.stop();
+    assert.ok(result.errors.length > 0, 'sessions end with the server that they were on');
+    await eventually('a new term runs', async () => {
+      const now = (await cluster.status()).computes[0]!;
+      return now.state === 'running' && now.epoch! > before.epoch! && now.postgresPid !== before.postgresPid;
+    });
+    assert.equal(cluster.computePid(), before.pid, 'the daemon itself goes on');
+    await auditBank(await cluster.client(), acknowledged, unknown);
+  });
+
+  it('PostgreSQL ends with its daemon, and a start gets everything back', async () => {
+    const postgres = cluster.postgresPid()!;
+    process.kill(cluster.computePid()!, 'SIGKILL');
+    await eventually('postgres has ended', () => !isAlive(postgres));
+    await cluster.start();
+    await auditBank(await cluster.client(), acknowledged, unknown);
+  });
+
+  it('everything killed at once under load (a power cut of the processes): nothing acknowledged is lost', async () => {
+    const load = await startLoad();
+    await progress(await cluster.client(), 100);
+    const nodes = cluster.storageNodes.map((node) => cluster.storagePid(node.id)!);
+    for (const pid of nodes) process.kill(pid, 'SIGKILL');
+    await cluster.killCompute();
+    await load.stop();
+    for (const pid of nodes) assert.ok(await gone(pid, 5000));
+    cluster.eraseCompute();
+    await cluster.start();
+    await auditBank(await cluster.client(), acknowledged, unknown);
+    await cluster.amcheck();
   });
 
   it('an old primary that was paused cannot commit anything once a new one has started', async () => {

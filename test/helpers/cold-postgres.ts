@@ -8,7 +8,7 @@ import { BLCKSZ } from '../../src/engine/page/constants.js';
 import { PageAgent, type PageAgentOptions } from '../../src/compute/page-agent.js';
 import { ensurePagein, pageinEnvironment } from '../../src/compute/pagein-build.js';
 import { credentials, giveTo, type PgInstall } from '../../src/compute/postgres.js';
-import { MapFiles, RemoteFiles } from '../../src/compute/remote-files.js';
+import { MapFiles, RemoteFiles, spreadFolders } from '../../src/compute/remote-files.js';
 import { FakePageSource } from './fake-page-source.js';
 
 const PAGE_FILE =
@@ -54,7 +54,10 @@ export class ColdPostgres {
     originalDir: string,
     options: ColdOptions = {},
   ): Promise<ColdPostgres> {
-    const root = await fs.mkdtemp(path.join(os.tmpdir(), 'oa-cold-'));
+    const parent = path.join(libraryDir(), 'cold');
+    await fs.mkdir(parent, { recursive: true });
+    await spreadFolders(parent);
+    const root = await fs.mkdtemp(path.join(parent, 'oa-'));
     await giveTo(install, root);
     const remoteBlocks = await copyCold(install, originalDir, root);
     const source = new FakePageSource(originalDir);

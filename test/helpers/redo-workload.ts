@@ -130,13 +130,19 @@ export async function runHintedUpdates(server: PlainPostgres): Promise<void> {
   await client.query('VACUUM FULL catalog_like');
   await client.query("SELECT pg_drop_replication_slot('slot')");
 
-  await client.query('CREATE TABLE hinted (id int)');
+  await client.query('CREATE TABLE hinted (id int) WITH (autovacuum_enabled = off)');
   await client.query('INSERT INTO hinted SELECT generate_series(1, 1000)');
   await client.query('ALTER SYSTEM SET full_page_writes = off');
   await client.query('SELECT pg_reload_conf()');
-  while ((await client.query('SHOW full_page_writes')).rows[0].full_page_writes !== 'off')
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  await client.query('CHECKPOINT');
+  // The checkpointer makes the change, and its checkpoint tells that it has.
+  for (let on = true; on;) {
+    await client.query('CHECKPOINT');
+    on = (
+      (await client.query('SELECT full_page_writes FROM pg_control_checkpoint()')).rows[0] as {
+        full_page_writes: boolean;
+      }
+    ).full_page_writes;
+  }
   await client.query('SELECT count(*) FROM hinted');
   await client.end();
 }

@@ -57,6 +57,10 @@ export class SimNode {
     return this.disk.log?.bytes ?? [];
   }
 
+  get durableEpoch(): number {
+    return this.disk.log?.history.at(-1)?.epoch ?? -1;
+  }
+
   get isVoter(): boolean {
     return this.acceptor.state.learner === null;
   }
@@ -120,7 +124,7 @@ export class SimNode {
         return this.append(from, message.body, message.bytes);
       case 'fetch': {
         const upTo = Math.min(this.durableLog.length, this.acceptor.state.scl - BASE);
-        if (!this.acceptor.state.learner)
+        if (this.acceptor.servesTail(message.epoch))
           this.reply(this.id, from, {
             kind: 'fetched',
             epoch: message.epoch,
@@ -176,7 +180,7 @@ export class SimNode {
   private acknowledged(epoch: number, scl: number): void {
     this.checker.nodeAcknowledges(this.id, this.isVoter, epoch, scl - BASE, {
       log: this.durableLog,
-      lastEpoch: this.disk.log?.history.at(-1)?.epoch ?? -1,
+      lastEpoch: this.durableEpoch,
     });
   }
 

@@ -169,15 +169,20 @@ class Run {
     if (voters < Math.max(this.config.writeQuorum, this.config.electQuorum)) return;
     const before = this.checker.committed.length;
     let last = this.newWriter();
+    let patience = this.world.now + 1_000;
     const limit = this.world.now + 20_000;
     const done = (): boolean => {
-      if (last.core.phase === 'fenced') {
+      const stuck = last.core.phase === 'electing' && this.world.now > patience;
+      if (last.core.phase === 'fenced' || stuck) {
         last.stopped = true;
         last = this.newWriter();
+        patience = this.world.now + 1_000;
       }
       return (
         last.commitLength > before + 30 &&
-        [...this.nodes.values()].every((n) => n.durableLog.length >= before)
+        [...this.nodes.values()].every(
+          (n) => n.durableEpoch === last.core.epoch && n.durableLog.length >= before,
+        )
       );
     };
     if (!this.world.run(limit, done))

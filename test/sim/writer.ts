@@ -103,7 +103,6 @@ export class SimWriter {
   private lead(node: string, bytes: readonly number[]): void {
     const { donor } = this.core;
     if (!donor || donor.nodeId !== node || bytes.length < donor.scl - BASE) return;
-    // What the donor's answer did not cover it may since have lost or replaced: only its durable log as granted counts.
     let end = 0;
     for (let at = 0; at < donor.scl - BASE;) {
       at += bytes[at]! % 100;

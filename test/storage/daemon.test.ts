@@ -12,17 +12,18 @@ import type { StorageClient } from '../../src/net/storage-client.js';
 import { compareWithFiles } from '../helpers/redo-files.js';
 import { MiniWriter, TestVolume, spawnNode } from './volume.js';
 
-const WORKLOAD = `
-  CREATE TABLE account (id int PRIMARY KEY, name text, balance numeric);
-  INSERT INTO account SELECT i, md5(i::text), i FROM generate_series(1, 20000) i;
-  CREATE INDEX ON account (name);
-  UPDATE account SET balance = balance + 1 WHERE id % 7 = 0;
-  DELETE FROM account WHERE id % 11 = 0;
-  VACUUM account;
-  CREATE SEQUENCE s; SELECT nextval('s');
-  CREATE TABLE big (id int, payload text STORAGE EXTERNAL);
-  INSERT INTO big SELECT i, repeat(md5(i::text), 500) FROM generate_series(1, 50) i;
-  UPDATE account SET name = 'x' || name WHERE id < 3000;`;
+const WORKLOAD = [
+  `CREATE TABLE account (id int PRIMARY KEY, name text, balance numeric);
+   INSERT INTO account SELECT i, md5(i::text), i FROM generate_series(1, 20000) i;
+   CREATE INDEX ON account (name);
+   UPDATE account SET balance = balance + 1 WHERE id % 7 = 0;
+   DELETE FROM account WHERE id % 11 = 0`,
+  'VACUUM account',
+  `CREATE SEQUENCE s; SELECT nextval('s');
+   CREATE TABLE big (id int, payload text STORAGE EXTERNAL);
+   INSERT INTO big SELECT i, repeat(md5(i::text), 500) FROM generate_series(1, 50) i;
+   UPDATE account SET name = 'x' || name WHERE id < 3000`,
+];
 
 const code = (expected: string) => (err: unknown) => isDbError(err, expected);
 
@@ -55,6 +56,25 @@ describe('storage: three nodes', function () {
     const { pages, vmPages, differences } = compareWithFiles(ours, files, relations, new Map(), []);
     assert.deepEqual(differences, []);
     assert.ok(pages > 1000 && vmPages > 0, `${pages} pages, ${vmPages} map pages compared`);
+  }
+
+  async function logFiles(): Promise<string[]> {
+    const folder = path.join(volume.node('n3').dir, 'log');
+    return (await fs.readdir(folder)).sort().map((name) => path.join(folder, name));
+  }
+
+  /** Flips a bit of n3's log, `offset` bytes into the recorded WAL. Returns the file. */
+  async function flipBit(offset: number): Promise<string> {
+    const { wal } = volume.recording;
+    for (const file of await logFiles()) {
+      const where = (await fs.readFile(file)).indexOf(wal.subarray(offset, offset + 64));
+      if (where < 0) continue;
+      const handle = await fs.open(file, 'r+');
+      await handle.write(Buffer.from([wal[offset + 5]! ^ 0x10]), 0, 1, where + 5);
+      await handle.close();
+      return file;
+    }
+    throw new Error('n3 does not hold these bytes in one frame');
   }
 
   it('start where the import ended: voters, nothing promised, pages readable', async () => {
@@ -161,25 +181,21 @@ describe('storage: three nodes', function () {
 
   it('cut off a torn tail and find a flipped bit at start, say where, heal from a peer, and vote again', async () => {
     await volume.stop('n3');
-    const folder = path.join(volume.node('n3').dir, 'log');
-    const last = path.join(folder, (await fs.readdir(folder)).sort().at(-1)!);
     const { importLsn, wal } = volume.recording;
-    const bytes = await fs.readFile(last);
     const inWal = Math.floor(wal.length / 3);
-    const where = bytes.indexOf(wal.subarray(inWal, inWal + 64));
-    assert.ok(where > 0);
-    bytes[where + 5]! ^= 0x10;
+    const file = await flipBit(inWal);
     // A frame that was being written: its header, and nothing behind it.
-    const torn = bytes.subarray(bytes.length - 32, bytes.length - 8);
-    await fs.writeFile(last, Buffer.concat([bytes, torn]));
+    const last = (await logFiles()).at(-1)!;
+    const bytes = await fs.readFile(last);
+    await fs.appendFile(last, bytes.subarray(1024, 1024 + 32));
 
     // Without its peers' help first: it knows, and neither serves the bytes nor votes.
     await volume.start('n3', { peers: [] });
     let client = await volume.client('n3', 'compute');
     let status = await client.status();
     assert.deepEqual([status.voter, status.learnerReason, status.damaged.length], [false, 'damaged-log', 1]);
-    const { begin, end, file } = status.damaged[0]!;
-    assert.ok(begin <= importLsn + inWal && importLsn + inWal < end && file.includes(path.basename(last)));
+    const { begin, end, file: named } = status.damaged[0]!;
+    assert.ok(begin <= importLsn + inWal && importLsn + inWal < end && named.includes(path.basename(file)));
     await assert.rejects(client.readLog({ begin, end }), code('LOG_DAMAGED'));
     assert.equal((await client.promise({ epoch: 50, writerId: 'x' })).granted, false);
     await volume.stop('n3');
@@ -197,20 +213,8 @@ describe('storage: three nodes', function () {
     await volume.stop('n3');
     await volume.start('n3', { scrub: { intervalMs: 200 } });
     const client = await volume.client('n3');
-    const folder = path.join(volume.node('n3').dir, 'log');
-    const first = path.join(folder, (await fs.readdir(folder)).sort()[0]!);
-    const { wal } = volume.recording;
-    const where = (await fs.readFile(first)).indexOf(wal.subarray(70_000, 70_064));
-    const handle = await fs.open(first, 'r+');
-    await handle.write(Buffer.from([wal[70_003]! ^ 1]), 0, 1, where + 3);
-    await handle.close();
-    const before = (await client.status()).metrics;
-    await volume.until(client, 'found', (s) => s.damaged.length > 0 || s.catchUp.state === 'healing' || s.metrics['healedBytes']! > (before['healedBytes'] ?? 0)); // prettier-ignore
-    await volume.until(
-      client,
-      'healed',
-      (s) => s.voter && s.damaged.length === 0 && s.metrics['healedBytes']! > 0,
-    );
+    await flipBit(70_000);
+    await volume.until(client, 'healed', (s) => s.metrics['healedBytes']! > 0 && s.voter && s.damaged.length === 0); // prettier-ignore
   });
 
   it('be a learner without its identity, log or pages, also after another restart', async () => {
@@ -249,14 +253,12 @@ describe('storage: three nodes', function () {
   });
 
   it('stop ingest at a record that it cannot replay, say so, and still take log', async () => {
-    const { end, wal, importLsn, lastRecordLsn, systemId } = volume.recording;
+    const { end, wal, lastRecordLsn, systemId } = volume.recording;
     const last = new MiniWriter(volume, 5, 'last');
     for (const { id } of volume.nodes) await last.join(id);
     assert.equal(await last.lead(), end);
-    const raw = encodeRecord({ rmid: Rmgr.Heap2, info: 0x80, xid: 0, prevLsn: lastRecordLsn, mainData: Buffer.alloc(8) }); // prettier-ignore
+    const raw = encodeRecord({ rmid: Rmgr.Standby, info: 0xf0, xid: 0, prevLsn: lastRecordLsn, mainData: Buffer.alloc(8) }); // prettier-ignore
     const placed = placeRecord(raw, end, { segmentSize: 16 * 1024 * 1024, systemId, timeline: 1 });
-    const unknown = encodeRecord({ rmid: Rmgr.Standby, info: 0xf0, xid: 0, prevLsn: placed.startLsn, mainData: Buffer.alloc(8) }); // prettier-ignore
-    void unknown;
     last.write(placed.endLsn, Buffer.concat([wal, placed.bytes]));
     await last.committed(placed.endLsn);
     await volume.until(tool, 'ingest stops', (status) => status.ingestError !== null);
@@ -265,7 +267,6 @@ describe('storage: three nodes', function () {
     assert.deepEqual([status.scl, status.appliedLsn, status.voter], [placed.endLsn, end, true]);
     await assert.rejects(tool.manifest({ lsn: placed.endLsn }), code('INGEST_STOPPED'));
     assert.equal((await tool.manifest({ lsn: end })).lsn, end);
-    assert.ok(importLsn < end);
     last.close();
   });
 

@@ -56,10 +56,10 @@ export class TestVolume {
 
   private constructor(readonly root: string) {}
 
-  static async create(nodeIds: string[], workload: string): Promise<TestVolume> {
+  static async create(nodeIds: string[], workload: readonly string[]): Promise<TestVolume> {
     const volume = new TestVolume(await fs.mkdtemp(path.join(os.tmpdir(), 'oa-storage-')));
     const pg = await startPlainPostgres({
-      settings: { wal_level: 'replica', full_page_writes: 'off', autovacuum: 'off', wal_recycle: 'off' },
+      settings: { wal_level: 'replica', full_page_writes: 'off', autovacuum: 'off', wal_keep_size: '1GB' },
     });
     try {
       writeFileSync(path.join(volume.root, 'secret'), volume.secret, { mode: 0o600 });
@@ -72,7 +72,7 @@ export class TestVolume {
         volume.nodes.push({ id, dir, endpoint: { host: '127.0.0.1', port }, daemon: null, process: null });
       }
       await pg.start();
-      await pg.sql(workload);
+      for (const statement of workload) await pg.sql(statement);
       const relations = await permanentRelations(pg, ['postgres']);
       await pg.stop();
       const { lsn: end } = await openSourceCluster(pg.dataDir);

@@ -30,13 +30,22 @@ INSERT INTO tall SELECT lpad(g::text, 1200, '0'), g FROM generate_series(1, 60) 
 -- Duplicates: deduplication, insertion into the middle of a posting list, splits there, posting lists shortened by VACUUM.
 CREATE TABLE dup (id int, k int, pad text);
 CREATE INDEX dup_k ON dup (k);
-INSERT INTO dup SELECT g, g % 4, repeat('d', 20) FROM generate_series(1, 4000) g;
+INSERT INTO dup SELECT g, g % 4, repeat('d', 20) FROM generate_series(1, 2500) g;
 DELETE FROM dup WHERE id % 3 = 0;
 VACUUM dup;
 INSERT INTO dup SELECT g, g % 4, repeat('e', 20) FROM generate_series(1, 1500) g;
 DELETE FROM dup WHERE id % 7 < 3;
 VACUUM dup;
 INSERT INTO dup SELECT g, g % 3, repeat('f', 20) FROM generate_series(1, 2000) g;
+
+-- Page splits within a posting list: lists made by the index build, gaps in the heap refilled, and no deduplication to make room.
+CREATE TABLE gaps (id int, k int);
+INSERT INTO gaps SELECT g, 1 FROM generate_series(1, 3000) g;
+DELETE FROM gaps WHERE id % 3 = 0;
+VACUUM gaps;
+CREATE INDEX gaps_k ON gaps (k);
+ALTER INDEX gaps_k SET (deduplicate_items = off);
+INSERT INTO gaps SELECT g, 1 FROM generate_series(1, 1000) g;
 
 -- Version churn: bottom-up deletion, with and without posting lists.
 CREATE TABLE churn (id int PRIMARY KEY, k int, v int);
@@ -45,7 +54,7 @@ CREATE INDEX churn_v ON churn (v);
 INSERT INTO churn SELECT g, g % 5, 0 FROM generate_series(1, 300) g;
 DO $$
 BEGIN
-  FOR i IN 1 .. 12 LOOP
+  FOR i IN 1 .. 9 LOOP
     UPDATE churn SET v = i;
     COMMIT;
   END LOOP;
@@ -71,7 +80,7 @@ CREATE INDEX ON many (a DESC, b NULLS FIRST) INCLUDE (c);
 CREATE INDEX ON many (lower(b)) WHERE a % 2 = 0;
 CREATE INDEX ON many (c) WITH (deduplicate_items = off, fillfactor = 50);
 INSERT INTO many SELECT CASE WHEN g % 10 > 0 THEN g * 37 % 101 END, CASE WHEN g % 7 > 0 THEN md5(g::text) END, g % 13
-  FROM generate_series(1, 1500) g;
+  FROM generate_series(1, 800) g;
 UPDATE many SET b = NULL WHERE a % 9 = 0;
 DELETE FROM many WHERE c > 9;
 VACUUM many;

@@ -3,7 +3,7 @@
 CREATE SCHEMA d;
 SET search_path = d;
 CREATE TABLE t (id serial PRIMARY KEY, v text, n int);
-INSERT INTO t (v, n) SELECT md5(g::text), g % 100 FROM generate_series(1, 3000) g;
+INSERT INTO t (v, n) SELECT md5(g::text), g % 100 FROM generate_series(1, 1000) g;
 CREATE INDEX t_v ON t (v);
 CREATE INDEX t_n ON t (n);
 CLUSTER t USING t_v;

@@ -5,7 +5,7 @@ SET search_path = w;
 
 -- INSERT, INSERT+INIT, HOT chains with shared prefix and suffix, null bitmaps that come and go, pruning on access.
 CREATE TABLE hot (id int PRIMARY KEY, a int, pad text, b int) WITH (fillfactor = 60);
-INSERT INTO hot SELECT g, 0, repeat(chr(97 + g % 26), 40 + g % 90), g FROM generate_series(1, 1500) g;
+INSERT INTO hot SELECT g, 0, repeat(chr(97 + g % 26), 40 + g % 90), g FROM generate_series(1, 1000) g;
 UPDATE hot SET a = a + 1 WHERE id % 3 = 0;
 UPDATE hot SET b = b + 1 WHERE id % 3 = 0;
 UPDATE hot SET pad = 'y' || pad WHERE id % 5 = 0;
@@ -46,10 +46,10 @@ VACUUM (FREEZE) hot;
 INSERT INTO hot VALUES (3001, 1, 'clears', 1);
 DELETE FROM hot WHERE id = 500;
 UPDATE hot SET a = 77 WHERE id = 800;
-UPDATE hot SET id = id + 10000 WHERE id IN (1003, 1103);
-SELECT a FROM hot WHERE id = 1202 FOR UPDATE;
-SELECT a FROM hot WHERE id IN (1302, 1402) FOR SHARE;
-SELECT a FROM hot WHERE id = 1303 FOR KEY SHARE;
+UPDATE hot SET id = id + 10000 WHERE id IN (903, 913);
+SELECT a FROM hot WHERE id = 702 FOR UPDATE;
+SELECT a FROM hot WHERE id IN (802, 902) FOR SHARE;
+SELECT a FROM hot WHERE id = 803 FOR KEY SHARE;
 VACUUM moving;
 UPDATE moving SET k = k + 1 WHERE id % 50 = 0;
 VACUUM (FREEZE) moving;
@@ -94,18 +94,18 @@ VACUUM (FREEZE) icy;
 
 -- MULTI_INSERT, MULTI_INSERT+INIT, and with ALL_FROZEN_SET.
 CREATE TABLE copied (id int, t text DEFAULT 'd');
-COPY copied (id) FROM PROGRAM 'seq 1 3000';
+COPY copied (id) FROM PROGRAM 'seq 1 1200';
 DELETE FROM copied WHERE id % 2 = 0;
 VACUUM copied;
 COPY copied (id) FROM PROGRAM 'seq 1 700';
 BEGIN;
 TRUNCATE copied;
-COPY copied (id) FROM PROGRAM 'seq 1 3000' WITH (FREEZE);
+COPY copied (id) FROM PROGRAM 'seq 1 1200' WITH (FREEZE);
 COMMIT;
 COPY copied (id) FROM PROGRAM 'seq 1 5';
 BEGIN;
 CREATE TABLE copied2 (id int PRIMARY KEY);
-COPY copied2 FROM PROGRAM 'seq 1 2000' WITH (FREEZE);
+COPY copied2 FROM PROGRAM 'seq 1 900' WITH (FREEZE);
 ROLLBACK;
 
 -- Speculative insertion and its confirmation.

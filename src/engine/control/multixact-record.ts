@@ -1,4 +1,5 @@
 /** Main data of MultiXact records (access/multixact.h), and what of it concerns the existence of offsets pages. */
+import { OFFSETS_PER_PAGE } from '../pages/effects/slru.js';
 import type { WalRecord } from '../wal/types.js';
 import { RecordReader } from './record-reader.js';
 import type { ControlState } from './state.js';
@@ -11,8 +12,6 @@ export const MultiXactOp = {
   truncateId: 0x30,
 } as const;
 
-/** Entries of one page of pg_multixact/offsets. */
-export const MULTIXACT_OFFSETS_PER_PAGE = 2048;
 /** Highest MultiXactStatus (Update). */
 const MAX_STATUS = 5;
 
@@ -84,8 +83,8 @@ export function offsetsPageInitialisedBy(
   multi: number,
   tracked: ControlState['multixactOffsets'],
 ): number | null {
-  const page = Math.floor(multi / MULTIXACT_OFFSETS_PER_PAGE);
-  const nextPage = Math.floor(nextMultiXid(multi) / MULTIXACT_OFFSETS_PER_PAGE);
+  const page = Math.floor(multi / OFFSETS_PER_PAGE);
+  const nextPage = Math.floor(nextMultiXid(multi) / OFFSETS_PER_PAGE);
   if (nextPage === page) return null;
   return tracked.lastInitialized === -1 || tracked.lastInitialized === page ? nextPage : null;
 }

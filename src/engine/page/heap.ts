@@ -166,7 +166,7 @@ const INFOMASK_NAMES: readonly (readonly [number, string])[] = [
 const INFOMASK2_NAMES: readonly (readonly [number, string])[] = [
   [HEAP_KEYS_UPDATED, 'KEYS_UPDATED'],
   [HEAP_HOT_UPDATED, 'HOT_UPDATED'],
-  [HEAP_ONLY_TUPLE, 'HEAP_ONLY'],
+  [HEAP_ONLY_TUPLE, 'ONLY_TUPLE'],
 ];
 
 /** Names of the bits that are set, as heap_tuple_infomask_flags() of pageinspect prints them, without the HEAP_ prefix. */

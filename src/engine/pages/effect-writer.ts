@@ -5,7 +5,7 @@ import { copyDatabase, dropDatabase } from './database.js';
 import type { Effect } from './effects/types.js';
 import type { StoreParts } from './parts.js';
 import type { RocksBatch } from './rocks.js';
-import type { BranchId } from './types.js';
+import type { BranchId, DatabaseEntry } from './types.js';
 import type { PageWriter } from './writer.js';
 
 const NOTHING = Buffer.alloc(0);
@@ -104,13 +104,15 @@ export class EffectWriter {
     const target = { dbOid: effect.dbOid, spcOid: effect.spcOid };
     this.write();
     dropDatabase(this.parts, this.batch, this.pages, this.branch, target, at);
-    if (effect.copyFrom) {
-      copyDatabase(this.parts, this.batch, this.pages, this.branch, effect.copyFrom, target, at);
-      // A database's part of a tablespace is a database directory (with PG_VERSION) only where the source's is.
-      const { dbOid, spcOid } = effect.copyFrom;
-      if (!this.parts.facts.get(this.branch, FactClass.database, numberId(dbOid, spcOid), NEWEST)) return;
-    }
-    this.fact(FactClass.database, numberId(target.dbOid, target.spcOid), at, NOTHING);
+    const from = effect.copyFrom;
+    if (from) copyDatabase(this.parts, this.batch, this.pages, this.branch, from, target, at);
+    if (!from || this.isDatabase(from, at))
+      this.fact(FactClass.database, numberId(target.dbOid, target.spcOid), at, NOTHING);
+  }
+
+  /** Whether the directory is a database's own one: others only hold its relations in a tablespace. */
+  private isDatabase({ dbOid, spcOid }: DatabaseEntry, at: Lsn): boolean {
+    return this.parts.facts.get(this.branch, FactClass.database, numberId(dbOid, spcOid), at) !== null;
   }
 
   private dbDrop(dbOid: number, spcOids: readonly number[], at: Lsn): void {

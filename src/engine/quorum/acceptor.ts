@@ -62,7 +62,7 @@ export type StartEpochStep =
   | { readonly kind: 'answer'; readonly answer: StartEpochAnswer }
   | {
       /**
-       * In this order: persist the identity; LogStore.setHistory(cutAt, history); sync; durable(...);
+       * In this order, with no other message handled before the log is cut: persist the identity; LogStore.setHistory(cutAt, history); sync; durable(...);
        * send startEpochAnswer(message).
        */
       readonly kind: 'adopt';
@@ -102,6 +102,8 @@ export class Acceptor {
   private entries: EpochHistory;
   private end: Lsn;
   private durableEnd: Lsn;
+  /** Where the present history cut the log when it was adopted. */
+  private lastCut: Lsn;
   private durableEpoch: Epoch;
   private commit: Lsn;
   private learnerReason: LearnerReason | null;
@@ -115,7 +117,7 @@ export class Acceptor {
     checkHistory(log.history);
     this.promised = promised;
     this.entries = log.history;
-    this.end = log.scl;
+    this.end = this.lastCut = log.scl;
     this.durableEnd = log.scl;
     this.durableEpoch = log.history.at(-1)?.epoch ?? -1;
     this.commit = commitLsn;
@@ -211,6 +213,14 @@ export class Acceptor {
   }
 
   /**
+   * May the log beyond readableLsn be given to a writer that asks for its donor's tail? Only while its promise is the newest: later the
+   * log may already be another epoch's, with other bytes.
+   */
+  servesTail(epoch: Epoch): boolean {
+    return epoch === this.promised.promisedEpoch && this.learnerReason !== 'amnesia';
+  }
+
+  /**
    * Only an elected writer sends this, and only one is elected per epoch, so it is also accepted for an epoch above the promise (a
    * node that missed the election), or promised to a loser of the same epoch. Throws QUORUM_BAD_HISTORY on a history that does
    * not belong to the epoch, QUORUM_COMMITTED_CUT if it would cut committed log (reaction bug in both cases).
@@ -233,7 +243,7 @@ export class Acceptor {
     const before = this.position;
     if (this.entries.at(-1)?.epoch !== epoch) {
       this.entries = history;
-      this.end = cutAt;
+      this.end = this.lastCut = cutAt;
       this.durableEnd = lsn(Math.min(this.durableEnd, cutAt));
     }
     this.promised = promised;
@@ -266,16 +276,19 @@ export class Acceptor {
   /**
    * The log's durable state now: its end, and the newest epoch whose history entry is durable (LogStore.durableEnd and
    * .durableHistory). Always pass the present values of the store, never ones remembered from before an await: a cut may have come
-   * in between.
+   * in between. Throws QUORUM_BAD_SCL (bug) when more is durable than was appended.
    */
   durable(scl: Lsn, historyEpoch: Epoch): void {
-    if (scl > this.end)
+    // Until the adopted history is durable, the disk may still show the old log: only what both logs share counts.
+    const adopted = this.entries.at(-1)?.epoch === historyEpoch;
+    const end = adopted ? scl : lsn(Math.min(scl, this.lastCut));
+    if (end > this.end)
       throw new DbError(
         'QUORUM_BAD_SCL',
         `log durable up to ${formatLsn(scl)} but appended only up to ${formatLsn(this.end)}`,
         { reaction: 'bug' },
       );
-    this.durableEnd = scl;
+    this.durableEnd = end;
     this.durableEpoch = historyEpoch;
   }
 

@@ -17,7 +17,8 @@ import type {
 } from './types.js';
 
 /**
- * electing  gathering promises
+ * electing  gathering promises. May never end: another writer can hold promises for the same epoch. After a time-out, try again with a
+ *           new WriterCore whose epoch is above highestEpochSeen
  * elected   enough promises; the caller must find X at the donor and call lead()
  * leading   epoch history fixed; nodes adopt it, take the tail and what is appended
  * fenced    a newer epoch exists: this writer can never commit again. Stop PostgreSQL; a new attempt needs a new WriterCore

@@ -1,4 +1,7 @@
-/** RM_HEAP2_ID (access/heap/heapam_xlog.c, PostgreSQL 18): multi-insert, visibility map, locks on later row versions. Pruning: heap-prune.ts. */
+/**
+ * RM_HEAP2_ID (access/heap/heapam_xlog.c, PostgreSQL 18): multi-insert, visibility map, locks on later row versions.
+ * Pruning is in heap-prune.ts.
+ */
 import { writePageLsn } from '../lsn.js';
 import { isNewPage, pageInit } from '../page/header.js';
 import { heapTupleAt, HEAP_TUPLE_HEADER_SIZE, T_XMAX } from '../page/heap.js';

@@ -59,7 +59,7 @@ export class WalStreamDecoder {
   private pageEnd: Lsn;
   private partial: Partial | null = null;
   /** A SWITCH record waiting for the zeros up to its segment's end. */
-  private switching: { raw: Buffer; startLsn: Lsn; endLsn: Lsn } | null = null;
+  private switching: WalRecord | null = null;
   /** The page just entered promises an OVERWRITE_CONTRECORD; the LSN is the dropped record's, 0 if it was not seen. */
   private overwrite: { lsn: Lsn } | null = null;
   private failure: unknown = null;
@@ -128,7 +128,7 @@ export class WalStreamDecoder {
 
   private step(): WalRecord | null {
     for (;;) {
-      if (this.switching !== null) return this.finishSwitch();
+      if (this.switching !== null) return this.finishSwitch(this.switching);
       if (this.at === this.pageEnd && !(this.partial !== null && this.partial.have === this.partial.total)) {
         if (!this.enterPage()) return null;
         continue;
@@ -207,29 +207,28 @@ export class WalStreamDecoder {
   }
 
   private emit(raw: Buffer, startLsn: Lsn): WalRecord | null {
-    const endLsn = this.at;
-    if (raw[17] === 0 && (raw[16]! & 0xf0) === XLOG_SWITCH) {
-      const segmentEnd = (Math.ceil(endLsn / this.segmentSize) * this.segmentSize) as Lsn;
-      this.switching = { raw, startLsn, endLsn: segmentEnd };
-      return null;
-    }
+    const isSwitch = raw[17] === 0 && (raw[16]! & 0xf0) === XLOG_SWITCH;
+    const endLsn = isSwitch ? ((Math.ceil(this.at / this.segmentSize) * this.segmentSize) as Lsn) : this.at;
     const record = decodeRecord(raw, startLsn, endLsn, NO_CRC);
     if (this.overwrite !== null) this.checkOverwrite(record, this.overwrite.lsn);
+    if (isSwitch) {
+      this.switching = record;
+      return null;
+    }
     this.lastStart = startLsn;
     this.lastEnd = endLsn;
     return record;
   }
 
-  private finishSwitch(): WalRecord | null {
-    const { raw, startLsn, endLsn } = this.switching!;
+  private finishSwitch(record: WalRecord): WalRecord | null {
+    const { endLsn } = record;
     const skip = Math.min(this.chunks.length, endLsn - this.at);
     this.chunks.skip(skip);
     this.at = (this.at + skip) as Lsn;
     if (this.at < endLsn) return null;
-    const record = decodeRecord(raw, startLsn, endLsn, NO_CRC);
     this.switching = null;
     this.pageEnd = endLsn;
-    this.lastStart = startLsn;
+    this.lastStart = record.startLsn;
     this.lastEnd = endLsn;
     return record;
   }

@@ -66,6 +66,13 @@ export function copyLog(from: string, to: string): string {
   return to;
 }
 
+/** The real file system without waiting for the disk: for tests that damage files, where no power fails. */
+export const unsyncedFs: LogFs = {
+  ...nodeFs,
+  datasync: () => Promise.resolve(),
+  syncDir: () => Promise.resolve(),
+};
+
 export type FaultyOp = 'writev' | 'datasync' | 'open' | 'syncDir';
 
 /** The real file system, with a plan of failures: `fail` is asked before each operation. */

@@ -28,7 +28,7 @@ export interface Sample {
 }
 
 export function digest(page: Buffer): string {
-  return createHash('sha1').update(page).digest('latin1');
+  return createHash('sha1').update(page).digest('base64');
 }
 
 const ZERO_DIGEST = digest(Buffer.alloc(BLCKSZ));

@@ -107,10 +107,12 @@ describe('WAL descriptions', () => {
       'Heap/INSERT                                    3 ( 60.00)                  112 ( 65.88)' +
         '                 8192 (100.00)                 8304 ( 99.31)',
     );
+    // printf("%-27s %20 %-9s%20 %-9s%20 %-9s%20 %-6s")
+    const n = (value: number): string => String(value).padStart(20);
+    const share = (value: string): string => value.padEnd(9);
     assert.equal(
       lines.at(-1),
-      'Total                                          5                            170 [2.03%]' +
-        '                   8192 [97.97%]                 8362 [100%]',
+      `${'Total'.padEnd(27)} ${n(5)} ${share('')}${n(170)} ${share('[2.03%]')}${n(8192)} ${share('[97.97%]')}${n(8362)} [100%]`,
     );
     assert.equal(stats.format('rmgr').split('\n').length, 3 + 22 + 2);
   });

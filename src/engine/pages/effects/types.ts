@@ -47,7 +47,10 @@ export type Effect =
   | { readonly kind: 'vmTruncate'; readonly rel: RelFileLocator; readonly nHeapBlocks: number }
   /** All forks. */
   | { readonly kind: 'relDrop'; readonly rel: RelFileLocator }
-  /** With `copyFrom`: a copy of every relation, fork and the relation map of the source as of this record. */
+  /**
+   * What the target held is gone. With `copyFrom`: a copy of every relation, fork and the relation map of the source as of this record; the
+   * target is a database's own directory (with PG_VERSION) only if the source is, else it only holds its relations in a tablespace.
+   */
   | {
       readonly kind: 'dbCreate';
       readonly dbOid: number;

@@ -1,0 +1,100 @@
+import { Args, Flags } from '@oclif/core';
+import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
+import { lsnFlag, outputWriter, untilInterrupted } from '../../src/inspect/flags.js';
+import { dumpWal } from '../../src/inspect/wal-dump.js';
+import { rmgrList, walFilter } from '../../src/inspect/wal-filter.js';
+import { openWalInput } from '../../src/inspect/wal-input.js';
+
+export default class InspectWal extends AuroraCommand {
+  static override summary = 'Print the log, one line a record, as pg_waldump does.';
+  static override description = `Without PATH it prints what is committed in the log of the running volume that -D or AURORA_HOME names.
+PATH may be the folder of a storage node or the log folder in it (running or not; nothing is changed), or a pg_wal folder, a
+data directory or one segment file of any PostgreSQL 18.
+
+Exit status: 0 at the end that was asked for or at the end of the committed log, 1 when the log ends at bytes that are no
+record (a torn tail, or simply the end of what PostgreSQL has written).`;
+  static override examples = [
+    '<%= config.bin %> inspect wal -D ./aurora-data -n 20',
+    '<%= config.bin %> inspect wal -D ./aurora-data --follow --rmgr Heap',
+    '<%= config.bin %> inspect wal -D ./aurora-data --stats=record',
+    '<%= config.bin %> inspect wal ./aurora-data/storage/1 --start 0/1A00000 --json',
+    '<%= config.bin %> inspect wal /var/lib/postgresql/18/main/pg_wal/000000010000000000000001',
+  ];
+  static override args = {
+    path: Args.string({ description: "storage node's folder, pg_wal folder or segment file" }),
+  };
+  static override flags = {
+    ...clusterFlag,
+    start: lsnFlag({ char: 's', description: 'start at this LSN (default: the first complete record)' }),
+    end: lsnFlag({ char: 'e', description: 'stop at this LSN' }),
+    rmgr: Flags.string({
+      char: 'r',
+      description: 'only records of this resource manager; may be repeated; "list" lists them',
+      helpValue: 'NAME',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
+    relation: Flags.string({
+      char: 'R',
+      description: 'only records that modify blocks in this relation',
+      helpValue: 'SPC/DB/REL',
+    }),
+    block: Flags.integer({
+      char: 'B',
+      description: 'with --relation, only records that modify block N',
+      helpValue: 'N',
+      min: 0,
+      max: 0xfffffffe,
+    }),
+    fork: Flags.string({
+      char: 'F',
+      description: 'only records that modify blocks in this fork: main, fsm, vm, init',
+      helpValue: 'FORK',
+    }),
+    xid: Flags.integer({
+      char: 'x',
+      description: 'only records of this transaction',
+      helpValue: 'XID',
+      min: 0,
+      max: 0xffffffff,
+    }),
+    fullpage: Flags.boolean({ char: 'w', description: 'only records with a full page image' }),
+    limit: Flags.integer({ char: 'n', description: 'number of records to show', helpValue: 'N', min: 1 }),
+    follow: Flags.boolean({ char: 'f', description: 'keep waiting for more at the end of the log' }),
+    stats: Flags.string({
+      char: 'z',
+      description: 'statistics instead of records, per resource manager or per record type',
+      options: ['rmgr', 'record'],
+      helpValue: 'record',
+      exclusive: ['follow'],
+    }),
+    quiet: Flags.boolean({ char: 'q', description: 'print no records, only errors' }),
+    json: Flags.boolean({ description: 'one JSON object a line' }),
+  };
+
+  async run(): Promise<void> {
+    // pg_waldump's --stats has an optional value, which the flag parser does not know.
+    this.argv = this.argv.map((word) => (word === '--stats' || word === '-z' ? '--stats=rmgr' : word));
+    const { args, flags } = await this.parse(InspectWal);
+    if (flags.rmgr?.includes('list')) return this.log(rmgrList());
+    const matches = walFilter({ ...flags, rmgrs: flags.rmgr, fullPage: flags.fullpage });
+    const input = await openWalInput(
+      args.path,
+      args.path === undefined ? this.requireCluster(flags.pgdata) : undefined,
+    );
+    try {
+      await untilInterrupted((signal) =>
+        dumpWal(input, {
+          ...flags,
+          stats: flags.stats as 'rmgr' | 'record' | undefined,
+          matches,
+          signal,
+          write: outputWriter(process.stdout),
+          note: (line) => this.note(line),
+        }),
+      );
+    } finally {
+      await input.source.close?.();
+    }
+  }
+}

@@ -1,0 +1,93 @@
+/** Where `inspect wal` reads: a volume, a storage node's folder, a pg_wal folder or one segment file, told apart by what is there. */
+import { existsSync, promises as fs, type Stats } from 'node:fs';
+import path from 'node:path';
+import { DbError } from '../engine/errors.js';
+import type { Lsn } from '../engine/lsn.js';
+import { openWalDirectory, parseSegmentFileName } from '../engine/wal/segments.js';
+import type { WalSource } from '../engine/wal/reader.js';
+import { NodeLogSource } from './node-log.js';
+import { VolumeTool } from './volume.js';
+import { VolumeLogSource } from './volume-log.js';
+
+export interface WalInput {
+  readonly source: WalSource;
+  /** Where to begin and end when nothing else is said: a segment file's own bounds. */
+  readonly start?: Lsn;
+  readonly end?: Lsn;
+  /** Why the log does not go on, when the place itself knows (a torn write); shown after the last record. */
+  readonly tornTail?: string;
+}
+
+/** `target` is a path, or else `cluster` is a cluster's directory. Throws USAGE_*, CLUSTER_MISSING, INSPECT_NO_NODE, LOG_*, WAL_NOT_PG18. */
+export async function openWalInput(
+  target: string | undefined,
+  cluster: string | undefined,
+): Promise<WalInput> {
+  if (target === undefined) return openVolume(cluster!);
+  const stat = await statOf(target);
+  if (stat.isFile()) return openSegment(target);
+  if (existsSync(path.join(target, 'cluster.db'))) return openVolume(target);
+  if (existsSync(path.join(target, 'log')) && existsSync(path.join(target, 'identity.db')))
+    return openNodeLog(path.join(target, 'log'));
+  if ((await readdir(target)).some((name) => /^\d{8}\.log$/.test(name))) return openNodeLog(target);
+  return { source: await openWalDirectory(target) };
+}
+
+async function openVolume(root: string): Promise<WalInput> {
+  const volume = await VolumeTool.open(root);
+  try {
+    return { source: await VolumeLogSource.open(volume) };
+  } catch (err) {
+    volume.close();
+    throw err;
+  }
+}
+
+async function openNodeLog(dir: string): Promise<WalInput> {
+  const source = await NodeLogSource.open(dir);
+  const { tornTail } = source.log;
+  if (!tornTail) return { source };
+  return { source, tornTail: `incomplete write in ${tornTail.file} at offset ${tornTail.offset}` };
+}
+
+async function openSegment(file: string): Promise<WalInput> {
+  const dir = path.dirname(path.resolve(file));
+  const name = path.basename(file);
+  if (!/^[0-9A-F]{24}$/.test(name))
+    throw new DbError('USAGE_WAL_FILE', `"${file}" is not a WAL segment file`, {
+      hint: 'Segment files have 24 hexadecimal digits as name, e.g. 000000010000000000000001.',
+    });
+  const source = await openWalDirectory(dir, { timeline: parseInt(name.slice(0, 8), 16) });
+  const { segmentSize } = source;
+  const parsed = parseSegmentFileName(name, segmentSize);
+  if (!parsed) {
+    await source.close();
+    throw new DbError('USAGE_WAL_FILE', `"${file}" is not a segment of ${segmentSize} bytes`);
+  }
+  const start = (parsed.segmentNumber * segmentSize) as Lsn;
+  return { source, start, end: (start + segmentSize) as Lsn };
+}
+
+async function statOf(target: string): Promise<Stats> {
+  try {
+    return await fs.stat(target);
+  } catch (cause) {
+    throw cannotRead(target, cause);
+  }
+}
+
+async function readdir(dir: string): Promise<string[]> {
+  try {
+    return await fs.readdir(dir);
+  } catch (cause) {
+    throw cannotRead(dir, cause);
+  }
+}
+
+function cannotRead(target: string, cause: unknown): DbError {
+  const code = (cause as NodeJS.ErrnoException).code;
+  const words: Record<string, string> = { ENOENT: 'No such file or directory', EACCES: 'Permission denied' };
+  return new DbError('USAGE_PATH', `could not open "${target}": ${words[code ?? ''] ?? String(cause)}`, {
+    cause,
+  });
+}

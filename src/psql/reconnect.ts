@@ -1,0 +1,42 @@
+import { connect, type ResolvedConnection } from './connection.js';
+import { isDbError } from '../engine/errors.js';
+import { EXIT_LOST, PsqlExit, type Session } from './session.js';
+import { Wire } from './wire.js';
+
+/** Connects, asking for a password where the session allows it; the password that worked is kept in `target`. Throws PSQL_CONNECT. */
+export async function openWire(session: Session, target: ResolvedConnection): Promise<Wire> {
+  const wires: Wire[] = []; // one for each attempt: a password may have to be asked for
+  const always = session.passwordMode === 'always';
+  const client = await connect(target, {
+    forcePassword: always,
+    neverPassword: session.passwordMode === 'never',
+    askPassword: async (user) => {
+      const answer = await session.ask(always ? 'Password: ' : `Password for user ${user}: `, false);
+      return answer ?? '';
+    },
+    onClient: (attempt) => wires.push(Wire.attach(attempt)),
+  });
+  if (client.password) target.password = client.password;
+  return wires[wires.length - 1]!;
+}
+
+/**
+ * After the server went away: a script ends with status 2; at a prompt we try once to get back in, else go on unconnected.
+ */
+export async function restoreConnection(session: Session): Promise<void> {
+  if (!session.isInteractive) {
+    session.error('connection to server was lost');
+    throw new PsqlExit(EXIT_LOST);
+  }
+  session.io.stderr.write('The connection to the server was lost. Attempting reset: ');
+  const target = session.target!;
+  try {
+    const wire = await openWire(session, target);
+    session.io.stderr.write('Succeeded.\n');
+    session.adopt(wire, target);
+  } catch (err) {
+    if (!isDbError(err)) throw err;
+    session.io.stderr.write('Failed.\n');
+    session.disown();
+  }
+}
