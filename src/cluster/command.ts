@@ -1,4 +1,6 @@
-import { Command, Flags } from '@oclif/core';
+import { closeSync, openSync } from 'node:fs';
+import path from 'node:path';
+import { Command, Errors, Flags } from '@oclif/core';
 import { DbError, errorMessage } from '../engine/errors.js';
 
 /** -D of every cluster command; AURORA_HOME stands in for it, as PGDATA does for pg_ctl. */
@@ -10,6 +12,22 @@ export const clusterFlag = {
     env: 'AURORA_HOME',
     helpValue: 'DIR',
   }),
+};
+
+/** Shells' exit status for a program that a signal ended. */
+const SIGNAL_STATUS: Readonly<Record<string, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+
+const PARSING = /^Parsing (--[\w-]+)\s+/;
+
+/** Words of system errors, as the C library has them and PostgreSQL's programs print them. */
+const ERRNO_WORDS: Readonly<Record<string, string>> = {
+  EACCES: 'Permission denied',
+  EPERM: 'Operation not permitted',
+  ENOENT: 'No such file or directory',
+  ENOTDIR: 'Not a directory',
+  EISDIR: 'Is a directory',
+  EROFS: 'Read-only file system',
+  ENOSPC: 'No space left on device',
 };
 
 /**
@@ -45,10 +63,11 @@ export abstract class AuroraCommand extends Command {
     err: Error & { exitCode?: number; oclif?: { exit?: number } },
   ): Promise<void> {
     // this.exit() of a command: not a failure.
-    if (err.message.startsWith('EEXIT')) throw err;
+    if (err instanceof Errors.ExitError) throw err;
     if (process.env['DEBUG']) process.stderr.write(`${err.stack ?? errorMessage(err)}\n`);
-    const usage = !(err instanceof DbError) && err.oclif !== undefined;
-    const message = usage ? errorMessage(err).split('\n')[0]! : errorMessage(err);
+    // A flag's own parser may throw anything; the framework then puts the flag in front of the message.
+    const usage = PARSING.test(err.message) || (!(err instanceof DbError) && err.oclif !== undefined);
+    const message = usage ? usageMessage(err) : failureMessage(err);
     if (this.jsonEnabled()) {
       process.stdout.write(
         `${JSON.stringify({ error: { code: err instanceof DbError ? err.code : usage ? 'USAGE' : 'INTERNAL', message } })}\n`,
@@ -58,7 +77,48 @@ export abstract class AuroraCommand extends Command {
     if (err instanceof DbError && err.hint) process.stderr.write(`${this.program}: hint: ${err.hint}\n`);
     if (usage)
       process.stderr.write(`${this.program}: hint: Try "${this.program} --help" for more information.\n`);
-    process.exitCode = this.failureStatus;
-    this.exit(this.failureStatus);
+    const signal =
+      err instanceof DbError && err.code === 'INTERRUPTED' ? /SIG\w+/.exec(message)?.[0] : undefined;
+    this.exit(SIGNAL_STATUS[signal ?? ''] ?? this.failureStatus);
   }
+}
+
+/** Absolute, because daemons run elsewhere, and known to be writable before anything is started. Throws USAGE_LOG_FILE. */
+export function logFilePath(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  const resolved = path.resolve(file);
+  try {
+    closeSync(openSync(resolved, 'a', 0o600));
+  } catch (cause) {
+    throw new DbError('USAGE_LOG_FILE', `could not open log file "${file}": ${errnoWords(cause)}`, { cause });
+  }
+  return resolved;
+}
+
+/** "Permission denied" for EACCES, and so on; anything else in its own words. */
+export function errnoWords(err: unknown): string {
+  return ERRNO_WORDS[(err as NodeJS.ErrnoException).code ?? ''] ?? errorMessage(err);
+}
+
+/** What the system refused, as `cannot mkdir "/x": Permission denied`; other errors speak for themselves. */
+function failureMessage(err: Error): string {
+  const { code, syscall, path: file } = err as NodeJS.ErrnoException;
+  if (err instanceof DbError || !code || !ERRNO_WORDS[code] || !syscall || !file) return errorMessage(err);
+  return `cannot ${syscall} "${file}": ${ERRNO_WORDS[code]}`;
+}
+
+/** The parser's message on one line, in the words of PostgreSQL's programs where they have some. */
+function usageMessage(err: Error): string {
+  const { args, flags } = err as { args?: unknown; flags?: unknown };
+  const first = (list: unknown): unknown => (Array.isArray(list) ? (list as unknown[])[0] : undefined);
+  if (/^Unexpected argument/.test(err.message))
+    return `too many command-line arguments (first is "${String(first(args))}")`;
+  if (/^Nonexistent flag/.test(err.message)) return `unrecognized option "${String(first(flags))}"`;
+  if (/^Missing \d+ required arg/.test(err.message))
+    return `missing required argument "${String((first(args) as { name?: string } | undefined)?.name)}"`;
+  const lines = err.message.replace(PARSING, 'option $1: ').split('\n');
+  return lines
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('See more help'))
+    .join(' ');
 }

@@ -12,6 +12,12 @@ export const FIXED_SETTINGS = new Set([
   'ident_file',
   'data_directory',
   'config_file',
+  'listen_addresses',
+  'logging_collector',
+  'max_slot_wal_keep_size',
+  'idle_replication_slot_timeout',
+  'unix_socket_directories',
+  'unix_socket_permissions',
 ]);
 
 /** Parses pg_ctl's -o: `-c name=value`, `--name=value`, with quotes for values that hold blanks. Throws USAGE_BAD_OPTION. */
@@ -37,7 +43,11 @@ export function parseServerOptions(text: string | undefined): Record<string, str
         hint: 'Write settings as -c name=value.',
       });
     }
-    const name = assignment.slice(0, equals).replaceAll('-', '_');
+    const name = assignment.slice(0, equals).replaceAll('-', '_').toLowerCase();
+    if (name === 'port')
+      throw new DbError('USAGE_BAD_OPTION', 'setting "port" cannot be given as a server option', {
+        hint: 'Use the --port option instead.',
+      });
     if (FIXED_SETTINGS.has(name))
       throw new DbError('USAGE_BAD_OPTION', `setting "${name}" is fixed by the cluster and cannot be given`);
     settings[name] = assignment.slice(equals + 1);

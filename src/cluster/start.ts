@@ -156,6 +156,7 @@ function computeConfig(
     pgBindir: volume.pgBindir,
     runAs: volume.runAs,
     settings: options.settings ?? {},
+    electTimeoutMs: options.timeoutMs,
     ...(options.logFile === undefined ? {} : { postgresLog: options.logFile }),
   };
 }

@@ -32,6 +32,8 @@ export interface ComputeConfig {
   electTimeoutMs: number;
 }
 
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+
 const DEFAULTS = {
   host: '127.0.0.1',
   pgBindir: null,
@@ -55,7 +57,7 @@ export function loadComputeConfig(file: string): ComputeConfig {
   }
   const bad = (field: string, want: string): DbError =>
     new DbError('USAGE_CONFIG', `${file}: "${field}" must be ${want}`);
-  if (typeof raw !== 'object' || raw === null) throw bad('(root)', 'an object');
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) throw bad('(root)', 'an object');
   const config = { ...DEFAULTS, ...raw } as ComputeConfig;
   for (const field of ['volumeId', 'name', 'dir', 'socketDir', 'secretFile', 'superuser', 'host'] as const) {
     if (typeof config[field] !== 'string' || config[field] === '') throw bad(field, 'a non-empty string');
@@ -78,8 +80,18 @@ export function loadComputeConfig(file: string): ComputeConfig {
     if (typeof node?.id !== 'string' || typeof node.host !== 'string' || !isPort(node.port))
       throw bad('storage', 'a list of { id, host, port }');
   }
+  if (new Set(config.storage.map((node) => node.id)).size !== voters)
+    throw bad('storage', 'a list of nodes with different ids');
+  for (const field of ['pgBindir', 'runAs', 'postgresLog'] as const) {
+    if (config[field] !== null && typeof config[field] !== 'string') throw bad(field, 'text or null');
+  }
+  if (!LOG_LEVELS.includes(config.logLevel)) throw bad('logLevel', `one of ${LOG_LEVELS.join(', ')}`);
+  if (!Number.isInteger(config.electTimeoutMs) || config.electTimeoutMs <= 0)
+    throw bad('electTimeoutMs', 'a number of milliseconds above 0');
   if (
     typeof config.settings !== 'object' ||
+    config.settings === null ||
+    Array.isArray(config.settings) ||
     Object.values(config.settings).some((v) => typeof v !== 'string')
   )
     throw bad('settings', 'an object of strings');

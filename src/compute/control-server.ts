@@ -76,8 +76,9 @@ export class ControlServer {
     const url = new URL(request.url ?? '/', 'http://localhost');
     const route = `${request.method} ${url.pathname}`;
     if (route === 'GET /metrics') {
+      const text = await this.registry.metrics();
       response.writeHead(200, { 'content-type': this.registry.contentType });
-      response.end(await this.registry.metrics());
+      response.end(text);
     } else if (route === 'GET /healthz') {
       const { state } = this.daemon.status();
       send(response, state === 'running' ? 200 : 503, { state });

@@ -43,8 +43,8 @@ export class ComputeDaemon {
     });
     const pageinLibrary = await ensurePagein(await pageinCacheDir(install));
     await probePagein(pageinLibrary, install);
-    const dirs = computeDirs(config.dir, config.socketDir);
-    await evictFormerPostgres(dirs.data, log);
+    const dirs = computeDirs(config.dir, config.socketDir, config.name);
+    await evictFormerPostgres(dirs.current, config.socketDir, config.port, log);
     const links = new StorageLinks(config.storage, {
       secret,
       volumeId: config.volumeId,

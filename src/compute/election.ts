@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 import type { QuorumConfig } from '../engine/quorum/config.js';
+import type { ControlState } from '../engine/control/index.js';
 import { WriterCore } from '../engine/quorum/writer.js';
 import type { StorageClient } from '../net/storage-client.js';
 import type { StorageLinks } from './storage-links.js';
@@ -11,10 +12,14 @@ export interface Election {
   core: WriterCore;
   /** X: end of the last complete record in the donor's log; the first LSN of the new epoch. */
   recoveryLsn: Lsn;
+  /** The running checkpoint at X, from the donor's log: another node's may have been written by a writer that lost. */
+  state: ControlState;
 }
 
 const ATTEMPT_MS = 3000;
-const ATTEMPTS_MAX = 10;
+/** Lost to a newer epoch so many times: somebody else is determined to write. */
+const CONTENDED_MAX = 10;
+const PAUSE_MS_MAX = 200;
 const GRACE_MS = 200;
 
 /**
@@ -30,37 +35,59 @@ export async function elect(
   const deadline = Date.now() + timeoutMs;
   const writerId = randomUUID();
   let beat = 0;
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+  let learners = 0;
+  for (let contended = 0; contended < CONTENDED_MAX;) {
     await enoughNodes(links, config, deadline);
     const statuses = await Promise.allSettled(links.connected().map((client) => client.status(ATTEMPT_MS)));
     for (const status of statuses)
       if (status.status === 'fulfilled') beat = Math.max(beat, status.value.promisedEpoch);
     const core = new WriterCore({ config, writerId, epoch: beat + 1 });
     await gatherPromises(core, links, log);
-    while (core.phase === 'elected') {
-      const donor = core.donor!;
-      const client = links.client(donor.nodeId);
-      try {
-        if (!client) throw new DbError('NET_CLOSED', 'its connection was lost');
-        const tail = await client.logTail(Math.max(deadline - Date.now(), ATTEMPT_MS));
-        core.lead(tail.recordEnd);
-        log.info({ epoch: core.epoch, donor: donor.nodeId, lsn: formatLsn(tail.recordEnd) }, 'elected');
-        return { core, recoveryLsn: tail.recordEnd };
-      } catch (err) {
-        log.warn({ node: donor.nodeId, err: errorMessage(err) }, 'donor cannot be read');
-        core.dropGrant(donor.nodeId);
-      }
-    }
+    const election = await leadFromDonor(core, links, log, deadline);
+    if (election) return election;
     beat = Math.max(beat, core.highestEpochSeen);
-    if (core.phase !== 'fenced' && Date.now() > deadline) throw quorumLost(links, config);
+    learners = core.allProgress().filter((node) => node.learner !== null).length;
+    if (core.phase === 'fenced') contended++;
+    else if (Date.now() > deadline) throw quorumLost(links, config, learners);
+    // Two that are elected at once would overtake each other for ever in step; nodes that are not ready need time.
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * PAUSE_MS_MAX));
   }
   throw new DbError(
     'EPOCH_CONTENDED',
-    `other writers took a newer epoch ${ATTEMPTS_MAX} times in a row (the last one is ${beat})`,
+    `other writers took a newer epoch ${CONTENDED_MAX} times in a row (the last one is ${beat})`,
     {
       hint: 'Another compute of this volume is starting or running; stop it first.',
     },
   );
+}
+
+/** Reads the donor's log end and begins the epoch there. Null when no donor is left, or another writer has overtaken us. */
+async function leadFromDonor(
+  core: WriterCore,
+  links: StorageLinks,
+  log: Logger,
+  deadline: number,
+): Promise<Election | null> {
+  while (core.phase === 'elected') {
+    const donor = core.donor!;
+    const client = links.client(donor.nodeId);
+    const patienceMs = Math.max(deadline - Date.now(), ATTEMPT_MS);
+    try {
+      if (!client) throw new DbError('NET_CLOSED', 'its connection was lost');
+      const { recordEnd } = await client.logTail(patienceMs, core.epoch);
+      const state = await client.controlState({ lsn: recordEnd }, patienceMs);
+      const now = core.donor;
+      // A promise that came meanwhile may have named a better donor: then X is to be found there.
+      if (now?.nodeId !== donor.nodeId || now.scl !== donor.scl) continue;
+      core.lead(recordEnd);
+      log.info({ epoch: core.epoch, donor: donor.nodeId, lsn: formatLsn(recordEnd) }, 'elected');
+      return { core, recoveryLsn: recordEnd, state };
+    } catch (err) {
+      log.warn({ node: donor.nodeId, err: errorMessage(err) }, 'donor cannot be read');
+      core.dropGrant(donor.nodeId);
+    }
+  }
+  return null;
 }
 
 /**
@@ -100,17 +127,23 @@ async function enoughNodes(links: StorageLinks, config: QuorumConfig, deadline: 
     const onUp = (): void => {
       if (enough()) done();
     };
-    const onUnusable = (_: string, err: DbError): void => done(err);
-    const timer = setTimeout(() => done(quorumLost(links, config)), Math.max(deadline - Date.now(), 0));
+    // One node that refuses us is no reason to give up as long as the others can elect us.
+    const onUnusable = (): void => {
+      const refused = links.unusable;
+      if (config.voters.length - refused.size < config.electQuorum) done([...refused.values()].at(-1));
+    };
+    const timer = setTimeout(() => done(quorumLost(links, config, 0)), Math.max(deadline - Date.now(), 0));
     links.on('up', onUp);
     links.on('unusable', onUnusable);
+    onUnusable();
   });
 }
 
-function quorumLost(links: StorageLinks, config: QuorumConfig): DbError {
+function quorumLost(links: StorageLinks, config: QuorumConfig, learners: number): DbError {
+  const rebuilt = learners > 0 ? ` (${learners} of them cannot vote: their log is damaged or being rebuilt)` : '';
   return new DbError(
     'QUORUM_LOST',
-    `not enough storage nodes answer: ${links.connected().length} of ${config.voters.length} are connected, ${config.electQuorum} are needed`,
+    `not enough storage nodes answer: ${links.connected().length} of ${config.voters.length} are connected${rebuilt}, ${config.electQuorum} are needed`,
     { hint: 'Start the missing storage nodes; look at them with: aurora status' },
   );
 }

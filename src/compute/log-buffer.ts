@@ -1,6 +1,9 @@
 import { DbError } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 
+/** Stands for a chunk that was trimmed, so that its bytes can be collected before the array is shortened. */
+const TRIMMED = { begin: -1, bytes: Buffer.alloc(0) };
+
 /**
  * The newest part of the log, kept until every node that is connected has it, so that a node can be sent what it missed.
  * Chunks are kept as they came; nothing is copied until a range crosses chunks.
@@ -29,6 +32,7 @@ export class LogBuffer {
   }
 
   push(bytes: Buffer): void {
+    if (bytes.length === 0) return;
     this.chunks.push({ begin: this.last, bytes });
     this.last = (this.last + bytes.length) as Lsn;
   }
@@ -55,7 +59,7 @@ export class LogBuffer {
     while (this.head < this.chunks.length) {
       const { begin, bytes } = this.chunks[this.head]!;
       if (begin + bytes.length > lsn) break;
-      this.head++;
+      this.chunks[this.head++] = TRIMMED;
       this.first = (begin + bytes.length) as Lsn;
     }
     if (this.head > 256 && this.head * 2 > this.chunks.length) {

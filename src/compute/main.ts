@@ -29,7 +29,7 @@ async function main(): Promise<number> {
   } catch (err) {
     const code = err instanceof DbError ? err.code : 'INTERNAL';
     log.fatal({ code, stack: err instanceof DbError ? undefined : (err as Error).stack }, errorMessage(err));
-    tell({
+    await tell({
       type: 'failed',
       code,
       message: errorMessage(err),

@@ -1,7 +1,7 @@
 import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { ComputeDirs } from './cluster-dirs.js';
+import type { ComputeDirs, TermDirs } from './cluster-dirs.js';
 import type { ComputeConfig } from './config.js';
 import type { PgInstall } from './postgres.js';
 import { SHIPPER_NAME } from './shipper.js';
@@ -29,6 +29,9 @@ export function postgresSettings(config: ComputeConfig, dirs: ComputeDirs): Reco
     wal_log_hints: 'off',
     restart_after_crash: 'off',
     synchronous_standby_names: SHIPPER_NAME,
+    // The slot holds what is not yet shipped: losing it would cost a restart.
+    max_slot_wal_keep_size: '-1',
+    idle_replication_slot_timeout: '0',
     logging_collector: 'off',
   };
 }
@@ -37,7 +40,7 @@ export function postgresSettings(config: ComputeConfig, dirs: ComputeDirs): Reco
  * Writes the pg_hba and pg_ident files that PostgreSQL is started with: one rule for the daemon's own sessions, so that no edit can
  * lock it out (and with it the log), then the user's files from the data directory, included.
  */
-export function writeManagedFiles(config: ComputeConfig, dirs: ComputeDirs, install: PgInstall): void {
+export function writeManagedFiles(config: ComputeConfig, dirs: TermDirs, install: PgInstall): void {
   mkdirSync(dirs.managed, { recursive: true, mode: 0o755 });
   const accounts = new Set([os.userInfo().username, ...(install.runAs ? [install.runAs.name] : [])]);
   const role = `"${config.superuser.replaceAll('"', '""')}"`;

@@ -3,7 +3,7 @@ import type { StorageClient } from '../net/storage-client.js';
 
 /** Weight of the newest sample in a node's latency average. */
 const EWMA_ALPHA = 0.2;
-/** What a failed read counts as, so that a node that fails is asked last until it proves itself again. */
+/** For so long a node that failed is asked last; then it may prove itself again. */
 const FAILURE_PENALTY_MS = 2000;
 
 interface Candidate {
@@ -11,6 +11,8 @@ interface Candidate {
   latencyMs: number;
   reads: number;
   failures: number;
+  /** Asked last until then. */
+  shunnedUntilMs: number;
 }
 
 /**
@@ -28,6 +30,7 @@ export class ReadRouter {
       latencyMs: known?.latencyMs ?? 0,
       reads: known?.reads ?? 0,
       failures: known?.failures ?? 0,
+      shunnedUntilMs: 0,
     });
   }
 
@@ -59,7 +62,7 @@ export class ReadRouter {
         // The caller's own mistake would fail on every node alike.
         if (isDbError(err) && err.reaction === 'usage') throw err;
         node.failures++;
-        node.latencyMs = Math.max(node.latencyMs, FAILURE_PENALTY_MS);
+        node.shunnedUntilMs = performance.now() + FAILURE_PENALTY_MS;
         last = err;
       }
     }
@@ -74,8 +77,10 @@ export class ReadRouter {
   }
 
   private inOrder(): Candidate[] {
+    const now = performance.now();
+    const shunned = (node: Candidate): number => (node.shunnedUntilMs > now ? 1 : 0);
     return [...this.nodes.values()]
       .filter((node) => node.client.isOpen)
-      .sort((a, b) => a.latencyMs - b.latencyMs);
+      .sort((a, b) => shunned(a) - shunned(b) || a.latencyMs - b.latencyMs);
   }
 }

@@ -16,6 +16,8 @@ export interface ReplicationOptions {
   user: string;
   /** Matched against synchronous_standby_names. */
   applicationName: string;
+  /** How long an answer may take. */
+  answerMs?: number;
 }
 
 export interface StreamHandlers {
@@ -31,7 +33,12 @@ const PROTOCOL_3_0 = 196608;
 const STATUS_BYTES = 34;
 /** A WAL message carries at most 128 KiB of WAL; anything far above that is not PostgreSQL talking. */
 const MAX_MESSAGE = 64 * 1024 * 1024;
+const WAL_HEADER = 25;
+const KEEPALIVE_BYTES = 18;
+const LSN_HIGH_MAX = 0x1f_ffff;
 const PG_EPOCH_MS = 946684800000;
+/** PostgreSQL's own authentication_timeout is a minute; commands are answered at once. */
+const ANSWER_MS = 60_000;
 
 interface Waiter {
   resolve(rows: (string | null)[][]): void;
@@ -49,16 +56,21 @@ export class ReplicationClient {
   private failure: DbError | null = null;
   private readonly status = Buffer.alloc(5 + STATUS_BYTES);
 
-  private constructor(private readonly socket: net.Socket) {
+  private constructor(
+    private readonly socket: net.Socket,
+    private readonly answerMs: number,
+  ) {
     this.status[0] = 0x64; // 'd' CopyData
     this.status.writeInt32BE(4 + STATUS_BYTES, 1);
     this.status[5] = 0x72; // 'r'
     socket.on('data', (chunk: Buffer) => this.receive(chunk));
     socket.on('error', (cause) =>
       this.fail(
-        new DbError('NET_PG_LOST', `replication connection to PostgreSQL failed: ${cause.message}`, {
-          cause,
-        }),
+        cause instanceof DbError
+          ? cause
+          : new DbError('NET_PG_LOST', `replication connection to PostgreSQL failed: ${cause.message}`, {
+              cause,
+            }),
       ),
     );
     socket.on('close', () =>
@@ -66,19 +78,22 @@ export class ReplicationClient {
     );
   }
 
-  /** Connects and authenticates. Throws NET_PG_LOST or NET_PG_REFUSED. */
+  /** Connects and authenticates. Throws NET_PG_LOST, NET_PG_REFUSED, NET_PG_PROTOCOL, NET_PG_TIMEOUT. */
   static async connect(options: ReplicationOptions): Promise<ReplicationClient> {
     const path = `${options.socketDir}/.s.PGSQL.${options.port}`;
     const socket = net.connect({ path });
     await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', (cause) =>
+      const failed = (cause: Error): void =>
         reject(
           new DbError('NET_PG_LOST', `cannot connect to PostgreSQL at ${path}: ${cause.message}`, { cause }),
-        ),
-      );
+        );
+      socket.once('error', failed);
+      socket.once('connect', () => {
+        socket.off('error', failed);
+        resolve();
+      });
     });
-    const client = new ReplicationClient(socket);
+    const client = new ReplicationClient(socket, options.answerMs ?? ANSWER_MS);
     const parameters = [
       'user',
       options.user,
@@ -86,13 +101,21 @@ export class ReplicationClient {
       'true',
       'application_name',
       options.applicationName,
+      // While it is paused the client cannot hear PostgreSQL's question whether it is alive; a dead one closes the socket anyway.
+      'wal_sender_timeout',
+      '0',
     ];
     const body = Buffer.from(parameters.map((p) => `${p}\0`).join('') + '\0');
     const startup = Buffer.alloc(8 + body.length);
     startup.writeInt32BE(startup.length, 0);
     startup.writeInt32BE(PROTOCOL_3_0, 4);
     body.copy(startup, 8);
-    await client.request(startup, false);
+    try {
+      await client.request(startup, false);
+    } catch (err) {
+      client.destroy();
+      throw err;
+    }
     return client;
   }
 
@@ -102,9 +125,10 @@ export class ReplicationClient {
   }
 
   async identifySystem(): Promise<{ systemId: bigint; timeline: number; flushLsn: Lsn }> {
-    const row = (await this.query('IDENTIFY_SYSTEM'))[0];
-    if (!row) throw new DbError('NET_PG_REFUSED', 'IDENTIFY_SYSTEM returned no row');
-    return { systemId: BigInt(row[0] ?? '0'), timeline: Number(row[1]), flushLsn: parseLsn(row[2] ?? '0/0') };
+    const [systemId, timeline, flushLsn] = (await this.query('IDENTIFY_SYSTEM'))[0] ?? [];
+    if (!/^\d+$/.test(systemId ?? '') || !/^\d+$/.test(timeline ?? '') || !flushLsn)
+      throw new DbError('NET_PG_PROTOCOL', 'PostgreSQL gave no answer to IDENTIFY_SYSTEM that makes sense');
+    return { systemId: BigInt(systemId!), timeline: Number(timeline), flushLsn: parseLsn(flushLsn) };
   }
 
   /** Makes the slot that keeps local WAL until it is shipped; an existing one is kept. */
@@ -154,10 +178,21 @@ export class ReplicationClient {
   private async request(message: Buffer, untilCopy: boolean): Promise<(string | null)[][]> {
     if (this.failure) throw this.failure;
     if (this.waiter) throw new DbError('BUG_REPLICATION_BUSY', 'one replication command at a time');
-    return new Promise((resolve, reject) => {
-      this.waiter = { resolve, reject, rows: [], untilCopy, error: null };
-      this.socket.write(message);
-    });
+    const late = setTimeout(
+      () =>
+        this.socket.destroy(
+          new DbError('NET_PG_TIMEOUT', `PostgreSQL did not answer within ${this.answerMs} ms`),
+        ),
+      this.answerMs,
+    );
+    try {
+      return await new Promise((resolve, reject) => {
+        this.waiter = { resolve, reject, rows: [], untilCopy, error: null };
+        this.socket.write(message);
+      });
+    } finally {
+      clearTimeout(late);
+    }
   }
 
   private receive(chunk: Buffer): void {
@@ -165,32 +200,38 @@ export class ReplicationClient {
     while (buf.length >= 5) {
       const length = buf.readInt32BE(1);
       if (length < 4 || length > MAX_MESSAGE) {
-        this.fail(new DbError('NET_PG_PROTOCOL', `PostgreSQL sent a message of impossible length ${length}`));
-        this.socket.destroy();
+        this.garbled(`a message of impossible length ${length}`);
         return;
       }
       if (buf.length < 1 + length) break;
-      this.message(buf[0]!, buf.subarray(5, 1 + length));
+      const type = String.fromCharCode(buf[0]!);
+      this.message(type, buf.subarray(5, 1 + length));
+      if (this.failure) return;
       buf = buf.subarray(1 + length);
     }
     this.pending = buf;
   }
 
-  private message(type: number, body: Buffer): void {
-    switch (String.fromCharCode(type)) {
+  private message(type: string, body: Buffer): void {
+    switch (type) {
       case 'd':
         return this.copyData(body);
       case 'R':
-        if (body.readInt32BE(0) !== 0)
-          this.refuse(
+        if (body.length < 4) this.garbled('an authentication message that is cut short');
+        else if (body.readInt32BE(0) !== 0)
+          // No answer will do: PostgreSQL now waits for a password, so this connection is over.
+          this.socket.destroy(
             new DbError('NET_PG_REFUSED', 'PostgreSQL asks the compute daemon for a password', {
               hint: 'The daemon relies on its own peer rule in the managed pg_hba file.',
             }),
           );
         return;
-      case 'D':
-        this.waiter?.rows.push(dataRow(body));
+      case 'D': {
+        const row = dataRow(body);
+        if (row) this.waiter?.rows.push(row);
+        else this.garbled('a row that is cut short');
         return;
+      }
       case 'E':
         return this.refuse(serverError(body));
       case 'W': // CopyBothResponse
@@ -211,8 +252,19 @@ export class ReplicationClient {
   private copyData(body: Buffer): void {
     const handlers = this.handlers;
     if (!handlers) return;
-    if (body[0] === 0x77) handlers.onWal(readLsnBE(body, 1), body.subarray(25));
-    else if (body[0] === 0x6b && body[17] === 1) handlers.onReplyRequested();
+    const isWal = body[0] === 0x77;
+    if (isWal ? body.length < WAL_HEADER : body[0] === 0x6b && body.length < KEEPALIVE_BYTES)
+      return this.garbled(`a streaming message of ${body.length} bytes`);
+    if (isWal) {
+      if (body.readUInt32BE(1) > LSN_HIGH_MAX) return this.garbled('an impossible WAL position');
+      if (body.length > WAL_HEADER) handlers.onWal(readLsnBE(body, 1), body.subarray(WAL_HEADER));
+    } else if (body[0] === 0x6b && body[17] === 1) handlers.onReplyRequested();
+  }
+
+  /** What came is not PostgreSQL's protocol: nothing after it can be understood. */
+  private garbled(what: string): void {
+    this.fail(new DbError('NET_PG_PROTOCOL', `PostgreSQL sent ${what}`));
+    this.socket.destroy();
   }
 
   private finish(): void {
@@ -230,6 +282,8 @@ export class ReplicationClient {
   private end(reason: DbError | null): void {
     const handlers = this.handlers;
     this.handlers = null;
+    // After an error PostgreSQL would go on listening for commands; an owner that streams has none.
+    if (handlers && reason) this.socket.destroy();
     handlers?.onEnd(reason);
   }
 
@@ -250,12 +304,16 @@ function queryMessage(text: string): Buffer {
   return message;
 }
 
-function dataRow(body: Buffer): (string | null)[] {
+/** Null when the message is shorter than it says. */
+function dataRow(body: Buffer): (string | null)[] | null {
   const columns: (string | null)[] = [];
+  if (body.length < 2) return null;
   let at = 2;
   for (let n = body.readInt16BE(0); n > 0; n--) {
+    if (at + 4 > body.length) return null;
     const length = body.readInt32BE(at);
     at += 4;
+    if (at + length > body.length) return null;
     columns.push(length < 0 ? null : body.toString('utf8', at, at + length));
     at += Math.max(length, 0);
   }

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 import { ReplicationClient, type ReplicationOptions } from './replication-client.js';
-import { UNCOMMITTED_BYTES_MAX, type VolumeWriter } from './volume-writer.js';
+import { BACKLOG_BYTES_MAX, type VolumeWriter } from './volume-writer.js';
 
 /** Name under which the shipper is PostgreSQL's synchronous standby, and of its slot. */
 export const SHIPPER_NAME = 'aurora';
@@ -38,25 +38,36 @@ export class Shipper {
     this.timer = setInterval(() => this.report(true), STATUS_MS);
   }
 
-  /** Connects and streams from the log's end. Throws NET_PG_REFUSED, COMPUTE_WRONG_SYSTEM. */
+  /** Connects and streams from the log's end. Throws NET_PG_*, COMPUTE_WRONG_SYSTEM. */
   async start(systemId: string): Promise<void> {
     const { timeline } = this.options;
-    const client = await ReplicationClient.connect({ ...this.options, applicationName: SHIPPER_NAME });
-    this.client = client;
-    const identity = await client.identifySystem();
-    if (identity.systemId.toString() !== systemId || identity.timeline !== timeline) {
-      throw new DbError(
-        'COMPUTE_WRONG_SYSTEM',
-        `PostgreSQL is system ${identity.systemId} timeline ${identity.timeline}, the volume is ${systemId} timeline ${timeline}`,
-      );
+    const client = await ReplicationClient.connect({
+      ...this.options,
+      applicationName: SHIPPER_NAME,
+    }).catch((err: unknown) => Promise.reject(explained(err)));
+    try {
+      if (this.closed) throw new DbError('COMPUTE_STOPPED', 'the compute is stopping');
+      const identity = await client.identifySystem();
+      if (identity.systemId.toString() !== systemId || identity.timeline !== timeline) {
+        throw new DbError(
+          'COMPUTE_WRONG_SYSTEM',
+          `PostgreSQL is system ${identity.systemId} timeline ${identity.timeline}, the volume is ${systemId} timeline ${timeline}`,
+        );
+      }
+      await client.ensureSlot(SHIPPER_NAME);
+      this.client = client;
+      this.paused = false; // a new connection flows until it is paused itself
+      await client.startStreaming(SHIPPER_NAME, this.writer.endLsn, timeline, {
+        onWal: (begin, bytes) => this.onWal(begin, bytes),
+        onReplyRequested: () => this.report(true),
+        onEnd: (reason) => this.onEnd(reason, systemId),
+      });
+      this.report(true);
+    } catch (err) {
+      client.destroy();
+      if (this.client === client) this.client = null;
+      throw explained(err);
     }
-    await client.ensureSlot(SHIPPER_NAME);
-    await client.startStreaming(SHIPPER_NAME, this.writer.endLsn, timeline, {
-      onWal: (begin, bytes) => this.onWal(begin, bytes),
-      onReplyRequested: () => this.report(true),
-      onEnd: (reason) => this.onEnd(reason, systemId),
-    });
-    this.report(true);
   }
 
   close(): void {
@@ -69,7 +80,7 @@ export class Shipper {
   private onWal(begin: Lsn, bytes: Buffer): void {
     this.walBytes += bytes.length;
     this.writer.append(begin, bytes);
-    if (!this.paused && this.writer.uncommittedBytes > UNCOMMITTED_BYTES_MAX) {
+    if (!this.paused && this.writer.backlogBytes > BACKLOG_BYTES_MAX) {
       this.paused = true;
       this.client?.pause();
     }
@@ -77,7 +88,7 @@ export class Shipper {
 
   private readonly onCommit = (): void => {
     this.report(false);
-    if (this.paused && this.writer.uncommittedBytes < UNCOMMITTED_BYTES_MAX / 2) {
+    if (this.paused && this.writer.backlogBytes < BACKLOG_BYTES_MAX / 2) {
       this.paused = false;
       this.client?.resume();
     }
@@ -98,7 +109,7 @@ export class Shipper {
       { reason: reason?.message ?? 'orderly', lsn: formatLsn(this.writer.endLsn) },
       'WAL stream ended',
     );
-    if (reason) void this.reconnect(systemId);
+    void this.reconnect(systemId);
   }
 
   /** PostgreSQL ended our walsender (an administrator may do that): connect again while it runs. */
@@ -121,4 +132,19 @@ export class Shipper {
         }),
       );
   }
+}
+
+/** Refusals that a setting is to blame for, with the setting's name and the way out. */
+function explained(err: unknown): unknown {
+  if (!(err instanceof DbError) || err.code !== 'NET_PG_REFUSED' || err.hint) return err;
+  const sqlstate = err.details?.['sqlstate'];
+  const hint =
+    sqlstate === '53300' || sqlstate === '55000' || sqlstate === '53400'
+      ? 'The log leaves through one WAL sender and one replication slot: max_wal_senders and max_replication_slots must leave room for them. To override a stored setting: aurora start -o "-c max_wal_senders=10 -c max_replication_slots=10"'
+      : sqlstate === '28000'
+        ? 'The cluster works through the superuser that "aurora initdb" made; that role must keep its name, its LOGIN and its SUPERUSER attribute.'
+        : undefined;
+  return hint === undefined
+    ? err
+    : new DbError(err.code, err.message, { reaction: err.reaction, hint, cause: err });
 }

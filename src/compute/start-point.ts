@@ -10,12 +10,9 @@ import { FILE_MESSAGE_PREFIX } from '../engine/pages/effects/files.js';
 import { WalStreamDecoder } from '../engine/wal/stream.js';
 import { Rmgr } from '../engine/wal/types.js';
 import { encodeRecord, placeRecord, recordStartAt, type PlacedRecord } from '../engine/wal/writer.js';
-import type { StorageClient } from '../net/storage-client.js';
-import type { ReadRouter } from './read-router.js';
 import { STATISTICS_FILE } from './volume-files.js';
 
 const XLOG_CHECKPOINT_SHUTDOWN = 0x00;
-const READ_BYTES = 4 * 1024 * 1024;
 
 /** Where and from what a PostgreSQL is started: a shutdown checkpoint of our own making at X, as if it had been stopped there. */
 export interface StartPoint {
@@ -48,50 +45,48 @@ export function makeStartPoint(state: ControlState, recoveryLsn: Lsn, timeSecond
   return { state, checkpoint: placed, lsn: placed.endLsn, controlFile };
 }
 
-/** The WAL segment in which PostgreSQL goes on: the real log up to X, then the checkpoint record. */
-export async function startSegment(
-  reader: ReadRouter,
-  point: StartPoint,
-  recoveryLsn: Lsn,
-): Promise<{ name: string; bytes: Buffer; segmentSize: number }> {
-  const { segmentSize, checkpoint } = point.state;
-  // The record may have to begin in a segment of its own, when X is the end of one.
-  const segmentStart = lsn(Math.floor((point.lsn - 1) / segmentSize) * segmentSize);
-  const before =
-    recoveryLsn > segmentStart ? await readLog(reader, segmentStart, recoveryLsn) : Buffer.alloc(0);
-  const record = point.checkpoint.bytes.subarray(Math.max(segmentStart - recoveryLsn, 0));
-  return {
-    name: walFileName(checkpoint.thisTimeLineId, segmentStart, segmentSize),
-    bytes: Buffer.concat([before, record]),
-    segmentSize,
-  };
+/** Bytes of a WAL segment file, from its start; the rest of the file is zeros. */
+export interface WalSegment {
+  readonly name: string;
+  readonly bytes: Buffer;
 }
 
-/** Log bytes [begin, end) from any node that has them. */
-async function readLog(reader: ReadRouter, begin: Lsn, end: Lsn): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for (let at: number = begin; at < end;) {
-    const from = lsn(at);
-    const piece = await reader.read(
-      'log',
-      async (client: StorageClient) =>
-        (await client.readLog({ begin: from, end, maxBytes: READ_BYTES })).bytes,
-    );
-    parts.push(piece);
-    at += piece.length;
+/** Reads the log [begin, end). */
+export type ReadLog = (begin: Lsn, end: Lsn) => Promise<Buffer>;
+
+/**
+ * The WAL segments in which PostgreSQL goes on: the real log up to X, then the checkpoint record, which may begin in one segment and end
+ * in the next.
+ */
+export async function startSegments(
+  readLog: ReadLog,
+  point: StartPoint,
+  recoveryLsn: Lsn,
+): Promise<WalSegment[]> {
+  const { segmentSize, checkpoint } = point.state;
+  // When X is the end of a segment, the record begins in the next one.
+  const first = lsn(Math.floor(recoveryLsn / segmentSize) * segmentSize);
+  const before = recoveryLsn > first ? await readLog(first, recoveryLsn) : Buffer.alloc(0);
+  const bytes = Buffer.concat([before, point.checkpoint.bytes]);
+  const segments: WalSegment[] = [];
+  for (let at = 0; at < bytes.length; at += segmentSize) {
+    segments.push({
+      name: walFileName(checkpoint.thisTimeLineId, lsn(first + at), segmentSize),
+      bytes: bytes.subarray(at, at + segmentSize),
+    });
   }
-  return Buffer.concat(parts);
+  return segments;
 }
 
 /** Whether the log's last record is the statistics that a clean stop handed over: only then are they true at X. */
 export async function endsWithStatistics(
-  reader: ReadRouter,
+  readLog: ReadLog,
   state: ControlState,
   recoveryLsn: Lsn,
 ): Promise<boolean> {
   if (state.lastRecordLsn === 0) return false;
   const decoder = new WalStreamDecoder({ startLsn: state.lastRecordLsn, segmentSize: state.segmentSize });
-  decoder.push(await readLog(reader, state.lastRecordLsn, recoveryLsn));
+  decoder.push(await readLog(state.lastRecordLsn, recoveryLsn));
   const record = decoder.next();
   if (record?.rmid !== Rmgr.LogicalMessage) return false;
   const marker = Buffer.from(`${FILE_MESSAGE_PREFIX}\0{"name":"${STATISTICS_FILE}"`);

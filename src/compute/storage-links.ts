@@ -25,6 +25,7 @@ interface StorageLinksEvents {
 /** Keeps one connection to each storage node, connecting anew for as long as the compute lives. */
 export class StorageLinks extends EventEmitter<StorageLinksEvents> {
   private readonly clients = new Map<string, StorageClient>();
+  private readonly refused = new Map<string, DbError>();
   private keepers: ConnectionKeeper[] = [];
 
   constructor(
@@ -55,6 +56,7 @@ export class StorageLinks extends EventEmitter<StorageLinksEvents> {
           },
           onGiveUp: (err) => {
             log.error({ node: node.id, code: err.code }, err.message);
+            this.refused.set(node.id, err);
             this.emit('unusable', node.id, err);
           },
         },
@@ -64,6 +66,11 @@ export class StorageLinks extends EventEmitter<StorageLinksEvents> {
 
   connected(): StorageClient[] {
     return [...this.clients.values()];
+  }
+
+  /** Nodes that are not tried any more, and why. */
+  get unusable(): ReadonlyMap<string, DbError> {
+    return this.refused;
   }
 
   client(nodeId: string): StorageClient | undefined {

@@ -1,4 +1,4 @@
-import { chownSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { RELSEG_SIZE } from '../engine/page/constants.js';
 import { SLRU_PAGES_PER_SEGMENT, type SlruName } from '../engine/pages/effects/index.js';
@@ -13,7 +13,7 @@ import {
   twoPhaseFileName,
   type ControlState,
 } from '../engine/control/index.js';
-import type { ComputeDirs } from './cluster-dirs.js';
+import type { TermDirs } from './cluster-dirs.js';
 import { databaseDir, relationPath, slruSegmentPath } from './page-path.js';
 import type { RunAs } from './postgres.js';
 import { RemoteFiles } from './remote-files.js';
@@ -27,14 +27,14 @@ const SUBDIRS = [
 ]; // prettier-ignore
 
 export interface SynthesisInput {
-  dirs: ComputeDirs;
+  dirs: TermDirs;
   runAs: RunAs | null;
   manifest: DataDirManifest;
   state: ControlState;
   /** The 8192 bytes of global/pg_control. */
   controlFile: Buffer;
-  /** The WAL segment that holds the start checkpoint: file name, and its bytes from the segment's start to the checkpoint's end. */
-  walSegment: { name: string; bytes: Buffer; segmentSize: number };
+  /** The WAL segments up to the start checkpoint's end. */
+  walSegments: readonly WalSegment[];
   /** Cumulative statistics are only true for the LSN of the clean stop that wrote them. */
   keepStatistics: boolean;
   /** Reads whole init forks of unlogged relations (a page or none each). */
@@ -43,14 +43,13 @@ export interface SynthesisInput {
 
 /**
  * Writes a PostgreSQL data directory as of the manifest's LSN, as after a clean shutdown: every page file is sparse, with a map
- * that says its blocks are in storage. What was there before is thrown away. Nothing is synced: it is a cache.
+ * that says its blocks are in storage. Nothing is synced: it is a cache.
  * Costs some microseconds a file, whatever the size of the database.
  */
 export async function synthesizeDataDir(
   input: SynthesisInput,
 ): Promise<{ files: number; remoteBlocks: number }> {
   const { dirs, manifest } = input;
-  discardOldDirs(dirs);
   const writer = new Writer(dirs, input.runAs);
   writer.mkdir('', 0o700);
   for (const dir of SUBDIRS) writer.mkdir(dir);
@@ -77,7 +76,7 @@ export async function synthesizeDataDir(
   for (const { name, content } of manifest.files) {
     if (name !== STATISTICS_FILE || input.keepStatistics) writer.write(name, content);
   }
-  writer.wal(input.walSegment);
+  for (const segment of input.walSegments) writer.wal(segment, input.state.segmentSize);
   writer.write('global/pg_control', input.controlFile);
   return { files: writer.files, remoteBlocks: writer.remoteBlocks };
 }
@@ -124,17 +123,6 @@ async function writeRelations(writer: Writer, input: SynthesisInput): Promise<vo
   }
 }
 
-/** Moves an old data directory aside in one step, then removes it: a half-removed one must never be mistaken for a data directory. */
-function discardOldDirs(dirs: ComputeDirs): void {
-  mkdirSync(dirs.root, { recursive: true });
-  for (const dir of [dirs.data, dirs.maps]) {
-    if (existsSync(dir)) renameSync(dir, `${dir}.discarded-${process.pid}-${Date.now()}`);
-  }
-  for (const name of readdirSync(dirs.root)) {
-    if (name.includes('.discarded-')) rmSync(path.join(dirs.root, name), { recursive: true, force: true });
-  }
-}
-
 class Writer {
   files = 0;
   remoteBlocks = 0;
@@ -142,7 +130,7 @@ class Writer {
   private readonly remoteFiles: RemoteFiles;
 
   constructor(
-    private readonly dirs: ComputeDirs,
+    private readonly dirs: TermDirs,
     private readonly runAs: RunAs | null,
   ) {
     this.remoteFiles = new RemoteFiles(dirs.data, dirs.maps, runAs);
@@ -166,10 +154,9 @@ class Writer {
     this.remote(relationPath(fork, fork.fork), fork.nblocks);
   }
 
-  wal(segment: SynthesisInput['walSegment']): void {
-    const bytes = Buffer.alloc(segment.segmentSize);
-    segment.bytes.copy(bytes);
-    this.write(`pg_wal/${segment.name}`, bytes);
+  wal({ name, bytes }: WalSegment, segmentSize: number): void {
+    this.write(`pg_wal/${name}`, bytes);
+    truncateSync(path.join(this.dirs.data, 'pg_wal', name), segmentSize);
   }
 
   /** A file whose blocks are all in storage. */

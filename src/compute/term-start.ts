@@ -1,8 +1,16 @@
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
 import type { Logger } from 'pino';
-import type { DbError } from '../engine/errors.js';
+import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 import { QuorumConfig } from '../engine/quorum/config.js';
-import type { ComputeDirs } from './cluster-dirs.js';
+import {
+  newTermDirs,
+  publishTerm,
+  removeOtherTerms,
+  type ComputeDirs,
+  type TermDirs,
+} from './cluster-dirs.js';
 import type { ComputeConfig } from './config.js';
 import { ConfigFiles } from './config-files.js';
 import { elect } from './election.js';
@@ -34,6 +42,7 @@ export interface TermContext {
 
 /** All that a term consists of while it runs. */
 export interface TermParts {
+  dirs: TermDirs;
   writer: VolumeWriter;
   point: StartPoint;
   agent: PageAgent;
@@ -55,7 +64,7 @@ export async function startTerm(
   context: TermContext,
   onStreamLost: (err: DbError) => void,
 ): Promise<TermParts> {
-  const { config, dirs, links, log, reader } = context;
+  const { config, links, log, reader } = context;
   const quorum = new QuorumConfig({
     voters: config.storage.map((n) => n.id),
     writeQuorum: config.quorum.write,
@@ -64,13 +73,20 @@ export async function startTerm(
   const undo: (() => Promise<void> | void)[] = [];
   const begun = performance.now();
   try {
+    const dirs = await newTermDirs(context.dirs);
+    undo.push(() => rm(path.dirname(dirs.data), { recursive: true, force: true }));
     const { core, recoveryLsn } = await elect(links, quorum, log, config.electTimeoutMs);
-    const state = await reader.read('the control state', (node) => node.controlState({ lsn: recoveryLsn }));
+    // After a crash in the middle of a bulk load the nodes may have much log to work off first: they get the whole time that the starter has.
+    const patienceMs = config.electTimeoutMs;
+    const state = await reader.read('the control state', (node) =>
+      node.controlState({ lsn: recoveryLsn }, patienceMs),
+    );
     const point = makeStartPoint(state, recoveryLsn, Math.floor(Date.now() / 1000));
     const writer = new VolumeWriter(core, quorum, links, log, state.segmentSize);
     undo.push(() => writer.close());
     writer.append(recoveryLsn, point.checkpoint.bytes);
-    await writer.committed(point.lsn, config.electTimeoutMs);
+    await writer.committed(point.lsn, patienceMs);
+    await anyApplied(links, point.lsn, patienceMs);
     const electedMs = performance.now() - begun;
 
     const files = new ConfigFiles({
@@ -81,7 +97,7 @@ export async function startTerm(
       secret: context.secret,
       log,
     });
-    const manifestFiles = await makeDataDir(context, point, recoveryLsn);
+    const manifestFiles = await makeDataDir(context, dirs, point, recoveryLsn);
     const madeMs = performance.now() - begun;
     const source = new VolumeSource(reader, point.lsn, (name, content) => files.store(name, content));
     const agent = new PageAgent(source, {
@@ -120,6 +136,10 @@ export async function startTerm(
     undo.push(() => shipper.close());
     await shipper.start(state.systemIdentifier);
     files.start(manifestFiles);
+    publishTerm(dirs);
+    removeOtherTerms(dirs).catch((err: unknown) =>
+      log.warn({ err: errorMessage(err) }, 'an old data directory could not be removed'),
+    );
     log.info(
       {
         epoch: core.epoch,
@@ -131,20 +151,38 @@ export async function startTerm(
       },
       'PostgreSQL is ready',
     );
-    return { writer, point, agent, files, postgres, shipper };
+    return { dirs, writer, point, agent, files, postgres, shipper };
   } catch (err) {
     for (const step of undo.reverse()) await step();
     throw err;
   }
 }
 
+/** Returns when one node has made pages up to `lsn`: pages can be read from there on. Throws NODE_BEHIND. */
+async function anyApplied(links: StorageLinks, lsn: Lsn, timeoutMs: number): Promise<void> {
+  try {
+    await Promise.any(links.connected().map((node) => node.waitApplied({ lsn, timeoutMs })));
+  } catch (cause) {
+    const first: unknown = cause instanceof AggregateError ? cause.errors[0] : cause;
+    throw new DbError(
+      'NODE_BEHIND',
+      `no storage node has pages as of ${formatLsn(lsn)} yet: ${errorMessage(first)}`,
+      {
+        cause,
+        hint: 'The nodes may still be working off the log; look at them with "aurora status", and start again with more time (-t).',
+      },
+    );
+  }
+}
+
 /** Throws away the old data directory and makes one as of the start point. Returns the volume's own files. */
 async function makeDataDir(
   context: TermContext,
+  dirs: TermDirs,
   point: StartPoint,
   recoveryLsn: Lsn,
 ): Promise<readonly { name: string; content: Buffer }[]> {
-  const { config, dirs, install, reader, log } = context;
+  const { config, install, reader, log } = context;
   const { lsn } = point;
   const [manifest, walSegment, keepStatistics] = await Promise.all([
     reader.read('the list of relations', (node) => node.manifest({ lsn })),

@@ -77,8 +77,8 @@ export class Term {
 
   /** Puts the statistics that PostgreSQL wrote at its clean end behind its shutdown checkpoint, as the log's last record. */
   private async handOverStatistics(): Promise<void> {
-    const { dirs, secret } = this.context;
-    const { writer, point } = this.parts;
+    const { secret } = this.context;
+    const { dirs, writer, point } = this.parts;
     const control = parseControlFile(readFileSync(path.join(dirs.data, 'global/pg_control')));
     const file = path.join(dirs.data, STATISTICS_FILE);
     if (control.dbState !== DbState.shutdowned || !existsSync(file)) return;

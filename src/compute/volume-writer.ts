@@ -6,7 +6,7 @@ import type { QuorumConfig } from '../engine/quorum/config.js';
 import type { AppendAnswer } from '../engine/quorum/types.js';
 import type { WriterCore } from '../engine/quorum/writer.js';
 import { RecordBoundaryScanner } from '../engine/wal/boundary.js';
-import { encodeAppend, type StorageClient } from '../net/storage-client.js';
+import { encodeAppend, type AckEvent, type StorageClient } from '../net/storage-client.js';
 import { LogBuffer } from './log-buffer.js';
 import type { StorageLinks } from './storage-links.js';
 
@@ -16,8 +16,8 @@ const CATCH_UP_BYTES = 1024 * 1024;
 const SOCKET_BYTES_MAX = 16 * 1024 * 1024;
 /** Log kept for nodes that are behind; one that needs older log fetches it from its peers. */
 const KEEP_BYTES = 64 * 1024 * 1024;
-/** Log that is not yet committed: above this PostgreSQL's stream is paused. */
-export const UNCOMMITTED_BYTES_MAX = 32 * 1024 * 1024;
+/** Whole records that are not yet committed: above this PostgreSQL's stream is paused. */
+export const BACKLOG_BYTES_MAX = 32 * 1024 * 1024;
 const HEARTBEAT_MS = 1000;
 /** How soon nodes hear of a new commit LSN when no append carries it. */
 const COMMIT_NEWS_MS = 20;
@@ -27,19 +27,27 @@ interface VolumeWriterEvents {
   commit: [Lsn];
   /** Another writer has a newer epoch: nothing of ours will ever be acknowledged again. */
   fenced: [DbError];
+  closed: [];
 }
 
 /** The elected writer of a volume: sends its log to all nodes and learns what is committed. Made by elect() (election.ts). */
 export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   private readonly buffer: LogBuffer;
   private readonly scanner: RecordBoundaryScanner;
-  private readonly pumping = new Set<string>();
+  private readonly pumping = new Set<StorageClient>();
+  private readonly starting = new Set<StorageClient>();
+  /** Takes our listeners off a client again: connections outlive this writer. */
+  private readonly detach = new Map<StorageClient, () => void>();
+  /** Why a node did not start the epoch, so that the log says it once. */
+  private readonly startFailures = new Map<string, string>();
   private readonly applied = new Map<string, Lsn>();
   private readonly heartbeat: NodeJS.Timeout;
   private commitNews: NodeJS.Timeout | null = null;
   private lastCommitSent = 0;
   private closed = false;
   private fencedError: DbError | null = null;
+  /** Since when the commit LSN has not moved although records wait for it. */
+  private waitingSinceMs = 0;
   sentBytes = 0;
 
   constructor(
@@ -74,13 +82,40 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     return this.buffer.end;
   }
 
+  /** The last complete record of the log; its end is endLsn unless PostgreSQL's stream broke off within a record. */
+  get lastRecord(): { start: Lsn; end: Lsn } {
+    return { start: this.scanner.recordStart, end: this.scanner.recordEnd };
+  }
+
   /** Bytes that no write quorum holds yet. */
   get uncommittedBytes(): number {
-    return this.buffer.end - Math.max(this.core.commitLsn, this.core.startLsn);
+    return this.buffer.end - this.committedEnd;
+  }
+
+  /**
+   * The same for whole records only. This is what back-pressure goes by: a record longer than any limit can only be committed after
+   * all of it has come.
+   */
+  get backlogBytes(): number {
+    return this.scanner.recordEnd - this.committedEnd;
+  }
+
+  /** How long records have waited without any of them being committed. */
+  get stalledForMs(): number {
+    return this.backlogBytes > 0 ? Date.now() - this.waitingSinceMs : 0;
   }
 
   get isFenced(): boolean {
     return this.core.phase === 'fenced';
+  }
+
+  /** Why this writer is over, once it is fenced. */
+  get fencedBy(): DbError | null {
+    return this.fencedError;
+  }
+
+  private get committedEnd(): Lsn {
+    return lsn(Math.max(this.core.commitLsn, this.core.startLsn));
   }
 
   /** What each node has, for status. */
@@ -103,6 +138,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
         `WAL at ${formatLsn(begin)} does not follow the log's end ${formatLsn(this.buffer.end)}`,
       );
     }
+    if (this.backlogBytes === 0) this.waitingSinceMs = Date.now();
     this.buffer.push(bytes);
     this.scanner.push(begin, bytes);
     this.core.appended(this.buffer.end, this.scanner.recordEnd);
@@ -112,7 +148,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       if (!progress.started) continue;
       if (
         progress.nextLsn !== begin ||
-        this.pumping.has(client.nodeId) ||
+        this.pumping.has(client) ||
         client.bufferedAmount > SOCKET_BYTES_MAX
       ) {
         this.startPump(client);
@@ -126,7 +162,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     }
   }
 
-  /** Resolves once the log is committed up to `target`. Rejects with EPOCH_FENCED, or QUORUM_LOST after the timeout. */
+  /** Resolves once the log is committed up to `target`. Rejects with EPOCH_FENCED, COMPUTE_STOPPED, or QUORUM_LOST after the timeout. */
   async committed(target: Lsn, timeoutMs: number): Promise<void> {
     if (this.core.commitLsn >= target) return;
     await new Promise<void>((resolve, reject) => {
@@ -134,12 +170,14 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
         clearTimeout(timer);
         this.off('commit', onCommit);
         this.off('fenced', done);
+        this.off('closed', onClosed);
         if (err) reject(err);
         else resolve();
       };
       const onCommit = (at: Lsn): void => {
         if (at >= target) done();
       };
+      const onClosed = (): void => done(new DbError('COMPUTE_STOPPED', 'the compute stopped writing'));
       const timer = setTimeout(() => {
         const up = this.links.connected().length;
         done(
@@ -154,12 +192,39 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       }, timeoutMs);
       this.on('commit', onCommit);
       this.on('fenced', done);
+      this.on('closed', onClosed);
       if (this.fencedError) done(this.fencedError);
+      else if (this.closed) onClosed();
     });
   }
 
+  /**
+   * Durable log [begin, end) of this epoch's history: only from nodes that have adopted it, for the log of any other may have been
+   * written by a writer that never committed it. Throws NODE_NONE_READABLE.
+   */
+  async readLog(begin: Lsn, end: Lsn): Promise<Buffer> {
+    const parts: Buffer[] = [];
+    for (let at = begin; at < end;) {
+      const bytes = await this.readPiece(at, end, null);
+      if (!bytes)
+        throw new DbError(
+          'NODE_NONE_READABLE',
+          `no storage node could serve the log from ${formatLsn(at)} on`,
+          { hint: 'Look at the storage nodes with: aurora status' },
+        );
+      parts.push(bytes);
+      at = lsn(at + bytes.length);
+    }
+    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  }
+
+  /** Ends all sending. Safe to repeat. */
   close(): void {
+    if (this.closed) return;
     this.closed = true;
+    for (const off of this.detach.values()) off();
+    this.detach.clear();
+    this.emit('closed');
     clearInterval(this.heartbeat);
     if (this.commitNews) clearTimeout(this.commitNews);
     this.links.off('up', this.nodeUp);
@@ -167,41 +232,54 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   }
 
   private readonly nodeUp = (client: StorageClient): void => {
+    if (this.detach.has(client)) return;
     const answered = (answer: AppendAnswer): void =>
       this.step(client, () => this.core.onAppendAnswer(client.nodeId, answer));
-    client.on('ack', (ack) => {
+    const onAck = (ack: AckEvent): void => {
       this.applied.set(client.nodeId, ack.appliedLsn);
       answered(ack);
-    });
-    client.on('refused', answered);
-    client.on('gap', (gap) => {
+      this.startPump(client); // it may have been left behind while its socket was full
+    };
+    const onGap = (gap: AppendAnswer): void => {
       answered(gap);
       this.startPump(client);
-    });
-    client.on('notStarted', (answer) => {
+    };
+    const onNotStarted = (answer: AppendAnswer): void => {
       answered(answer);
       void this.start(client);
+    };
+    client.on('ack', onAck).on('refused', answered).on('gap', onGap).on('notStarted', onNotStarted);
+    this.detach.set(client, () => {
+      client.off('ack', onAck).off('refused', answered).off('gap', onGap).off('notStarted', onNotStarted);
     });
     this.core.reconnected(client.nodeId);
     void this.start(client);
   };
 
   private readonly nodeDown = (client: StorageClient): void => {
+    this.detach.get(client)?.();
+    this.detach.delete(client);
     this.core.reconnected(client.nodeId);
   };
 
-  /** Tells a node the epoch's history, then sends it what it lacks. */
+  /** Tells a node the epoch's history, then sends it what it lacks. A node that cannot start it is asked again with each heartbeat. */
   private async start(client: StorageClient): Promise<void> {
     const message = this.core.startEpoch(client.nodeId);
-    if (!message || this.closed) return;
+    if (!message || this.closed || this.starting.has(client)) return;
+    this.starting.add(client);
     try {
       const answer = await client.startEpoch(message);
+      this.startFailures.delete(client.nodeId);
       this.step(client, () => this.core.onStartEpochAnswer(client.nodeId, answer));
-      this.startPump(client);
     } catch (err) {
-      this.log.warn({ node: client.nodeId, err: errorMessage(err) }, 'storage node did not start the epoch');
-      client.destroy(); // the link connects anew and tries again
+      const why = errorMessage(err);
+      if (!this.closed && this.startFailures.get(client.nodeId) !== why)
+        this.log.warn({ node: client.nodeId, err: why }, 'storage node did not start the epoch');
+      this.startFailures.set(client.nodeId, why);
+    } finally {
+      this.starting.delete(client);
     }
+    this.startPump(client);
   }
 
   private step(client: StorageClient, change: () => void): void {
@@ -218,6 +296,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       return;
     }
     if (this.core.commitLsn > before) {
+      this.waitingSinceMs = Date.now();
       this.trim();
       this.emit('commit', this.core.commitLsn);
       this.commitNews ??= setTimeout(() => {
@@ -231,7 +310,8 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   private beat(): void {
     for (const client of this.links.connected()) {
       const progress = this.core.progress(client.nodeId);
-      if (!progress.started || this.pumping.has(client.nodeId)) continue;
+      if (!progress.started) void this.start(client);
+      if (!progress.started || this.pumping.has(client)) continue;
       this.lastCommitSent = this.core.commitLsn;
       client.append({
         epoch: this.core.epoch,
@@ -239,55 +319,75 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
         commitLsn: this.core.commitLsn,
         bytes: Buffer.alloc(0),
       });
-      if (progress.nextLsn < this.buffer.end) this.startPump(client);
+      this.startPump(client);
     }
   }
 
   private startPump(client: StorageClient): void {
-    if (this.pumping.has(client.nodeId)) return;
-    this.pumping.add(client.nodeId);
-    this.pump(client)
-      .catch((err: unknown) => {
-        this.log.warn(
-          { node: client.nodeId, err: errorMessage(err) },
-          'could not send a storage node the log that it lacks',
-        );
-        this.core.resend(client.nodeId);
-      })
-      .finally(() => this.pumping.delete(client.nodeId));
+    if (this.closed || this.pumping.has(client)) return;
+    const { started, nextLsn } = this.core.progress(client.nodeId);
+    if (!started || nextLsn >= this.buffer.end) return;
+    this.pumping.add(client);
+    this.pump(client).catch((err: unknown) => {
+      this.log.warn(
+        { node: client.nodeId, err: errorMessage(err) },
+        'could not send a storage node the log that it lacks',
+      );
+      this.core.resend(client.nodeId);
+    });
   }
 
   /** Sends a node all that it lacks: from the buffer, or (log of before this epoch, or long gone) from another node. */
   private async pump(client: StorageClient): Promise<void> {
-    while (!this.closed && client.isOpen && this.core.phase === 'leading') {
-      const progress = this.core.progress(client.nodeId);
-      if (!progress.started || progress.nextLsn >= this.buffer.end) return;
-      if (client.bufferedAmount > SOCKET_BYTES_MAX) return; // the next acknowledgement or heartbeat comes back here
-      if (progress.nextLsn < this.buffer.begin) {
-        const bytes = await this.readFromOthers(client, progress.nextLsn);
-        if (!bytes) return; // it catches up from its peers by itself; heartbeats show it the gap
-        this.sendTo(client, progress.nextLsn, bytes);
-      } else {
-        const message = this.core.nextAppend(client.nodeId, CATCH_UP_BYTES);
-        if (!message) return;
-        this.sendTo(client, message.begin, this.buffer.slice(message.begin, message.end));
+    const { nodeId } = client;
+    try {
+      while (!this.closed && client.isOpen && this.core.phase === 'leading') {
+        const { started, nextLsn } = this.core.progress(nodeId);
+        if (!started || nextLsn >= this.buffer.end) return;
+        if (client.bufferedAmount > SOCKET_BYTES_MAX) return; // the next acknowledgement or heartbeat comes back here
+        if (nextLsn < this.buffer.begin) {
+          const bytes = await this.readPiece(nextLsn, this.buffer.begin, nodeId);
+          if (!bytes) return; // it fetches from its peers by itself; its acknowledgements will tell
+          // While we waited it may have been connected anew, or have got these bytes from a peer.
+          const now = this.core.progress(nodeId);
+          if (!client.isOpen || !now.started || now.nextLsn !== nextLsn) continue;
+          this.core.nextAppend(nodeId, bytes.length);
+          this.send(client, nextLsn, bytes);
+        } else {
+          const message = this.core.nextAppend(nodeId, CATCH_UP_BYTES);
+          if (!message) return;
+          this.send(client, message.begin, this.buffer.slice(message.begin, message.end));
+        }
       }
+    } finally {
+      this.pumping.delete(client); // at once: an append that came a moment later would wait for the next heartbeat
     }
   }
 
-  private sendTo(client: StorageClient, begin: Lsn, bytes: Buffer): void {
-    const at = this.core.progress(client.nodeId);
-    if (at.nextLsn === begin) this.core.nextAppend(client.nodeId, bytes.length);
+  private send(client: StorageClient, begin: Lsn, bytes: Buffer): void {
     client.append({ epoch: this.core.epoch, begin, commitLsn: this.core.commitLsn, bytes });
     this.sentBytes += bytes.length;
   }
 
-  private async readFromOthers(client: StorageClient, begin: Lsn): Promise<Buffer | null> {
-    const sources = this.core.sources(begin).filter((id) => id !== client.nodeId);
-    for (const source of this.links.connected().filter((c) => sources.includes(c.nodeId))) {
-      const end = lsn(Math.min(begin + CATCH_UP_BYTES, this.buffer.begin));
-      const { bytes } = await source.readLog({ begin, end, maxBytes: CATCH_UP_BYTES });
-      if (bytes.length > 0) return bytes;
+  /** Some log from `begin` on, from the first node that has it; null if none can be asked. */
+  private async readPiece(begin: Lsn, end: Lsn, except: string | null): Promise<Buffer | null> {
+    for (const nodeId of this.core.sources(begin)) {
+      const source = nodeId === except ? undefined : this.links.client(nodeId);
+      if (!source) continue;
+      try {
+        const { bytes } = await source.readLog({
+          begin,
+          end,
+          maxBytes: CATCH_UP_BYTES,
+          epoch: this.core.epoch,
+        });
+        if (bytes.length > 0) return bytes;
+      } catch (err) {
+        this.log.warn(
+          { node: nodeId, lsn: formatLsn(begin), err: errorMessage(err) },
+          'log cannot be read from a storage node',
+        );
+      }
     }
     return null;
   }

@@ -72,7 +72,10 @@ export class ConnectionKeeper {
 
   /** One connection's life. */
   private async once(opened: () => void): Promise<void> {
-    const client = await StorageClient.connect(this.endpoint, this.clientOptions);
+    const client = await StorageClient.connect(this.endpoint, {
+      ...this.clientOptions,
+      signal: this.stopping.signal,
+    });
     if (this.stopping.signal.aborted) {
       client.close();
       return;

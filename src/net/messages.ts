@@ -85,14 +85,15 @@ export const Gap = message(39, 'Gap', { epoch: u64, expected: lsn });
 export const NotStarted = message(40, 'NotStarted', { epoch: u64 });
 
 // Log, reading.
-export const ReadLog = message(48, 'ReadLog', { begin: lsn, end: lsn, maxBytes: u32 });
+/** `epoch`: of a writer that needs its donor's log, uncommitted tail included; 0 for everyone else. */
+export const ReadLog = message(48, 'ReadLog', { begin: lsn, end: lsn, maxBytes: u32, epoch: u64 });
 export const LogBytes = message(49, 'LogBytes', {
   begin: lsn,
   scl: lsn,
   history: list(epochEntry),
   bytes: rest,
 });
-export const GetLogTail = message(50, 'GetLogTail', {});
+export const GetLogTail = message(50, 'GetLogTail', { epoch: u64 });
 export const LogTail = message(51, 'LogTail', { recordStart: lsn, recordEnd: lsn, logEnd: lsn });
 
 // Pages and what else a compute is made of.

@@ -37,6 +37,8 @@ export interface StorageClientOptions {
   /** For requests that do not say; 0 = none. */
   requestTimeoutMs?: number;
   keepAlive?: KeepAlive;
+  /** Ends an attempt to connect; later it has no effect. */
+  signal?: AbortSignal;
 }
 
 export interface PageRun {
@@ -141,6 +143,9 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
       () => connection.destroy(new DbError('NET_TIMEOUT', `no answer from ${where} within ${timeoutMs} ms`)),
       timeoutMs,
     );
+    const abort = (): void =>
+      connection.destroy(new DbError('NET_CLOSED', `connecting to ${where} was given up`));
+    options.signal?.addEventListener('abort', abort, { once: true });
     try {
       await Promise.race([opened, closed]);
       const nodeId = await authenticate(connection, closed, options);
@@ -154,6 +159,7 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
       throw err;
     } finally {
       clearTimeout(timer);
+      options.signal?.removeEventListener('abort', abort);
     }
   }
 
@@ -191,14 +197,18 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
     this.connection.sendEncoded(frame);
   }
 
-  /** Durable log from `begin`, at most to `end` and `maxBytes` long. Throws LOG_GONE below logStart, LOG_DAMAGED. */
-  readLog(request: { begin: Lsn; end: Lsn; maxBytes?: number }): Promise<LogBytesReply> {
-    return this.request(m.ReadLog, { maxBytes: m.APPEND_BYTES_MAX, ...request }, m.LogBytes);
+  /**
+   * Durable log from `begin`, at most to `end` and `maxBytes` long. A writer that copies its donor's tail says its epoch: the node then
+   * refuses with EPOCH_STALE once it has promised a newer one, for its log may not be the donor's any more.
+   * Throws LOG_GONE below logStart, LOG_DAMAGED.
+   */
+  readLog(request: { begin: Lsn; end: Lsn; maxBytes?: number; epoch?: number }): Promise<LogBytesReply> {
+    return this.request(m.ReadLog, { maxBytes: m.APPEND_BYTES_MAX, epoch: 0, ...request }, m.LogBytes);
   }
 
-  /** The last complete record of the node's log, and the log's end. */
-  logTail(timeoutMs?: number): Promise<LogTailReply> {
-    return this.request(m.GetLogTail, {}, m.LogTail, timeoutMs);
+  /** The last complete record of the node's log, and the log's end. `epoch` as for readLog: an elected writer must give it. */
+  logTail(timeoutMs?: number, epoch = 0): Promise<LogTailReply> {
+    return this.request(m.GetLogTail, { epoch }, m.LogTail, timeoutMs);
   }
 
   /** count * 8192 bytes, blocks in order; blocks beyond the relation's end are zeros. Throws INGEST_STOPPED, NODE_BEHIND. */

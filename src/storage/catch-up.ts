@@ -110,7 +110,7 @@ export class CatchUp {
     for (const { id, status } of this.peers().connected) {
       const ours = this.acceptor.state;
       const newest = status.history.at(-1);
-      if (!newest) continue;
+      if (!newest || ours.history.length === 0) continue; // nothing to build on: that is a rebuild
       if (newest.epoch > (ours.history.at(-1)?.epoch ?? -1) && newest.epoch >= ours.promisedEpoch) {
         // Exactly what the elected writer of that epoch sent to the peer, and would send to us: one history per epoch.
         const writerId = status.promisedEpoch === newest.epoch ? status.promisedWriter : `relayed by ${id}`;

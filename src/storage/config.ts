@@ -35,7 +35,7 @@ export interface StorageConfig {
   /** How long a page read waits for ingest to reach its LSN before it fails with NODE_BEHIND. */
   readWaitMs: number;
   peerPollMs: number;
-  scrub: { enabled: boolean; intervalMs: number; bytesPerSecond: number };
+  scrub: { enabled: boolean; intervalMs: number };
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** '-' = standard output. */
   logFile: string;
@@ -52,7 +52,7 @@ export const STORAGE_DEFAULTS = {
   ingest: { sliceMs: 2, readBytes: 1024 * 1024, lingerMs: 5 },
   readWaitMs: 10_000,
   peerPollMs: 1000,
-  scrub: { enabled: true, intervalMs: 3_600_000, bytesPerSecond: 16 * 1024 * 1024 },
+  scrub: { enabled: true, intervalMs: 3_600_000 },
   logLevel: 'info',
   logFile: '-',
   readyFile: '',
@@ -102,7 +102,6 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
     ['readWaitMs', config.readWaitMs],
     ['peerPollMs', config.peerPollMs],
     ['scrub.intervalMs', config.scrub.intervalMs],
-    ['scrub.bytesPerSecond', config.scrub.bytesPerSecond],
   ] as const)
     check(typeof value === 'number' && value > 0, key, 'a positive number');
   for (const key of ['dir', 'secretFile'] as const) config[key] = path.resolve(baseDir, config[key]);

@@ -108,6 +108,7 @@ export class StorageDaemon {
         logReader: this.logReader,
         ingest: this.ingest,
         pageService: this.pageService,
+        onFatal: (err) => this.fail(err),
       },
       logger,
     );
@@ -193,8 +194,9 @@ export class StorageDaemon {
     const { acceptor, log, pages, identity } = this.node;
     this.stopping.abort();
     this.server.drain();
-    await this.catchUp.stop();
-    await this.peers.close();
+    const caughtUp = this.catchUp.stop();
+    await this.peers.close(); // also ends what catch-up waits for
+    await caughtUp;
     try {
       await this.logService.sync();
     } catch (err) {

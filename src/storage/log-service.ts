@@ -4,7 +4,13 @@ import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
 import { commonPoint, formatHistory, type Acceptor, type AppendAnswer, type CommitNotice } from '../engine/quorum/index.js'; // prettier-ignore
-import type { PromiseAnswer, PromiseRequest, StartEpoch, StartEpochAnswer } from '../engine/quorum/index.js';
+import type {
+  IdentityRecord,
+  PromiseAnswer,
+  PromiseRequest,
+  StartEpoch,
+  StartEpochAnswer,
+} from '../engine/quorum/index.js';
 import type { EpochHistory } from '../engine/quorum/types.js';
 import type { Identity } from './identity.js';
 
@@ -54,17 +60,22 @@ export class LogService {
   promise(request: PromiseRequest): PromiseAnswer {
     const step = this.acceptor.promise(request);
     if (step.persist) {
-      this.identity.save(step.persist, this.acceptor.readableLsn);
+      this.save(step.persist);
       this.logger.info({ epoch: request.epoch, writerId: request.writerId }, 'epoch promised');
     }
     return step.answer;
   }
 
   async startEpoch(message: StartEpoch): Promise<StartEpochAnswer> {
+    if (this.log.history.length === 0)
+      throw new DbError(
+        'NODE_LOST_LOG',
+        'this node lost its log: it must be rebuilt before it can follow a writer',
+      );
     const step = this.acceptor.startEpoch(message);
     if (step.kind === 'answer') return step.answer;
     const before = this.log.endLsn;
-    this.identity.save(step.persist, this.acceptor.readableLsn);
+    this.save(step.persist);
     this.log.setHistory(step.cutAt, step.history);
     if (step.cutAt < before) this.hooks.onCut(step.cutAt);
     this.logger.info(
@@ -131,6 +142,16 @@ export class LogService {
     return step.end - step.begin;
   }
 
+  /** Throws EPOCH_STALE when a writer of `epoch` may not take this log for its donor's. 0: not a writer, nothing to check. */
+  assertServesTail(epoch: number): void {
+    if (epoch === 0 || this.acceptor.servesTail(epoch)) return;
+    const { promisedEpoch, learner } = this.acceptor.state;
+    throw new DbError(
+      'EPOCH_STALE',
+      `this log is no source for epoch ${epoch}: epoch ${promisedEpoch} is promised${learner ? `, and the node is a learner (${learner})` : ''}`,
+    );
+  }
+
   /** Passed on by a peer. */
   commitNotice(notice: CommitNotice): void {
     const readable = this.acceptor.readableLsn;
@@ -149,6 +170,19 @@ export class LogService {
   /** No retries from now on. */
   stop(): void {
     this.stopping.abort();
+  }
+
+  /**
+   * Once the Acceptor has decided, it counts on its record being durable: after a failure it would repeat from memory what the disk
+   * does not know. So the process ends, and what is on disk decides.
+   */
+  private save(record: IdentityRecord): void {
+    try {
+      this.identity.save(record, this.acceptor.readableLsn);
+    } catch (err) {
+      this.hooks.onFatal(err);
+      throw err;
+    }
   }
 
   private write(begin: Lsn, bytes: Buffer): void {

@@ -21,6 +21,7 @@ export interface NodeParts {
   logReader: LogReader;
   ingest: IngestLoop;
   pageService: PageService;
+  onFatal(err: unknown): void;
 }
 
 /** Requests under way on one connection; more wait in the socket. */
@@ -106,7 +107,11 @@ export class NodeApi {
       session.connection.close(new DbError('NET_FRAME_TOO_LONG', `append of ${body.bytes.length} bytes`));
       return;
     }
-    this.parts.logService.append(sink, body);
+    try {
+      this.parts.logService.append(sink, body);
+    } catch (err) {
+      this.parts.onFatal(err); // what a peer can do wrong has an answer; this is ours
+    }
   }
 
   private sendAppendAnswer({ connection }: Session, answer: AppendAnswer): void {
@@ -172,7 +177,7 @@ export class NodeApi {
       const answer = await logService.startEpoch(body);
       reply.send(m.StartEpochReply, { ...answer, learner: answer.learner ?? '' });
     });
-    this.route(m.ReadLog, ANYONE, async ({ begin, end, maxBytes }, reply) => {
+    this.route(m.ReadLog, ANYONE, async ({ begin, end, maxBytes, epoch }, reply) => {
       if (begin < log.startLsn)
         throw new DbError('LOG_GONE', `this node's log begins at ${formatLsn(log.startLsn)}, after ${formatLsn(begin)}`, { reaction: 'retry' }); // prettier-ignore
       for (;;) {
@@ -181,11 +186,16 @@ export class NodeApi {
         const bytes = upTo > begin ? await log.readAsync(begin, lsn(upTo)) : Buffer.alloc(0);
         // A cut while reading: what was read is perhaps of the old history. The answer must be of one.
         if (log.history !== history) continue;
+        logService.assertServesTail(epoch);
         reply.send(m.LogBytes, { begin, scl: durableEnd, history: [...history], bytes });
         return;
       }
     });
-    this.route(m.GetLogTail, ANYONE, async (_, reply) => reply.send(m.LogTail, await logReader.tail()));
+    this.route(m.GetLogTail, ANYONE, async ({ epoch }, reply) => {
+      const tail = await logReader.tail();
+      logService.assertServesTail(epoch); // as of now: a newer epoch may have begun while the log was read
+      reply.send(m.LogTail, tail);
+    });
     this.route(m.GetControlState, ANYONE, async (body, reply) =>
       reply.send(m.ControlStateAt, { state: await logReader.controlState(body.lsn) }),
     );

@@ -1,6 +1,6 @@
 /** A whole cluster for end-to-end tests: real daemons, real PostgreSQL, in a temporary folder, removed at the end. */
 import { execFile } from 'node:child_process';
-import { promises as fs, readFileSync, rmSync } from 'node:fs';
+import { promises as fs, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -178,8 +178,8 @@ export class TestCluster {
 
   /** Removes all that the compute has on disk; it must not run. */
   eraseCompute(): void {
-    for (const dir of ['pgdata', 'maps', 'managed'])
-      rmSync(path.join(this.computeDir, dir), { recursive: true, force: true });
+    for (const name of readdirSync(this.computeDir))
+      rmSync(path.join(this.computeDir, name), { recursive: true, force: true });
   }
 
   storagePid(id: string): number | null {

@@ -152,6 +152,11 @@ describe('storage: three nodes', function () {
     old.write(lsn(start + 64), extended);
     await old.when(() => old.core.phase === 'fenced');
     assert.equal(old.core.commitLsn, start);
+    await assert.rejects(old.clients.get('n1')!.logTail(undefined, 2), code('EPOCH_STALE'));
+    await assert.rejects(
+      old.clients.get('n1')!.readLog({ begin: start, end: start, epoch: 2 }),
+      code('EPOCH_STALE'),
+    );
     assert.equal(await fresh.lead(), start);
     await fresh.committed(start);
     await fresh.join('n3');
@@ -234,8 +239,13 @@ describe('storage: three nodes', function () {
       await fs.rename(path.join(dir, part), path.join(dir, `${part}.kept`));
       await fs.copyFile(path.join(dir, 'identity.db'), path.join(dir, 'identity.kept'));
       await volume.start('n3', { peers: [] });
-      const status = await (await volume.client('n3')).status();
-      assert.deepEqual([part, status.learnerReason], [part, 'amnesia']);
+      const client = await volume.client('n3', 'compute');
+      assert.deepEqual([part, (await client.status()).learnerReason], [part, 'amnesia']);
+      if (part === 'log') {
+        const history = [{ epoch: 61, startLsn: volume.recording.end }];
+        const start = client.startEpoch({ epoch: 61, writerId: 'x', handshake: 1, history });
+        await assert.rejects(start, code('NODE_LOST_LOG'));
+      }
       await volume.stop('n3');
       await fs.rm(path.join(dir, part), { recursive: true });
       await fs.rename(path.join(dir, `${part}.kept`), path.join(dir, part));

@@ -251,7 +251,7 @@ export class MiniWriter {
   /** Elected: starts the epoch at the end of the donor's last complete record. Returns that LSN. */
   async lead(): Promise<Lsn> {
     const donor = this.core.donor!;
-    const { recordEnd } = await this.clients.get(donor.nodeId)!.logTail();
+    const { recordEnd } = await this.clients.get(donor.nodeId)!.logTail(undefined, this.core.epoch);
     this.core.lead(recordEnd);
     const { importLsn, wal } = this.volume.recording;
     this.log = wal.subarray(0, recordEnd - importLsn);

@@ -1,8 +1,8 @@
 /*
  * Demand paging for an unmodified PostgreSQL: preloaded into postgres, it fetches absent blocks of relation and SLRU files
  * from the compute daemon's page agent on first use. PROTOCOL.md describes the maps, the locks and the wire; maps.c holds
- * the rules. This file stands in front of the C library's functions, and does two more things for the daemon: it ends the
- * postmaster with it, and hands it new settings before they count.
+ * the rules. This file stands in front of the C library's functions, and does three more things for the daemon: it ends the
+ * postmaster with it, hands it new settings before they count, and refuses tablespaces outside the data directory.
  */
 #define _GNU_SOURCE
 #undef _FILE_OFFSET_BITS /* the 64-bit names are defined here as functions of their own */
@@ -34,7 +34,7 @@ void real_bind(void)
 #define BIND(name) *(void **) &real.name = dlsym(RTLD_NEXT, #name)
     BIND(open), BIND(openat), BIND(close), BIND(read), BIND(pread), BIND(preadv), BIND(write), BIND(pwrite), BIND(pwritev);
     BIND(ftruncate), BIND(truncate), BIND(copy_file_range), BIND(unlink), BIND(rename), BIND(posix_fadvise);
-    BIND(dup), BIND(dup2), BIND(fopen);
+    BIND(dup), BIND(dup2), BIND(fopen), BIND(mkdir);
 #undef BIND
     real_bound = true;
 }
@@ -362,4 +362,25 @@ int rename(const char *from, const char *to)
     const char *rel = below_data_dir(to);
     if (rel && strcmp(rel, settings) == 0 && put_file(from, settings) < 0) return -1;
     return rename_local(from, to);
+}
+
+/*
+ * CREATE TABLESPACE with a location makes LOCATION/PG_18_<catalog version>, before its link and before anything is logged
+ * (create_tablespace_directories, tablespace.c). To fail here is an ordinary error. Storage could not replay the record, and
+ * a new data directory would not have the link.
+ */
+static bool is_outside_tablespace(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    return maps_active && path[0] == '/' && !below_data_dir(path) && strncmp(name, "/PG_", 4) == 0 && name[4] >= '0' && name[4] <= '9';
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    ready();
+    if (!is_outside_tablespace(path)) return real.mkdir(path, mode);
+    complain("%s: a tablespace has no location of its own here, its files are in storage; only in-place tablespaces are "
+             "possible (SET allow_in_place_tablespaces = on; CREATE TABLESPACE name LOCATION '')", path);
+    errno = ENOTSUP;
+    return -1;
 }

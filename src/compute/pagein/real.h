@@ -28,6 +28,7 @@ struct real_calls {
     int (*dup)(int);
     int (*dup2)(int, int);
     FILE *(*fopen)(const char *, const char *);
+    int (*mkdir)(const char *, mode_t);
 };
 
 extern struct real_calls real;

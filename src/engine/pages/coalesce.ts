@@ -1,7 +1,15 @@
 /**
  * When a page gets an image of its own (CoalescePolicy). Counts deltas since the last base by page, in memory and bounded: after a restart, or when
  * the counts are thrown away for want of room, a chain can grow to twice the threshold before it is noticed.
+ *
+ * Pages that were begun (WILL_INIT) or coalesced of late are kept rebuilt here, and each delta is applied as it comes, while its record
+ * is decoded anyway: the image that falls due later then costs no reading. Bulk loads and hot pages need nothing else.
  */
+import type { Lsn } from '../lsn.js';
+import { BLCKSZ } from '../page/constants.js';
+import { applyRecord } from '../redo/index.js';
+import type { RedoContext } from '../redo/types.js';
+import type { BlockRef, WalRecord } from '../wal/types.js';
 import type { SlruName } from './effects/types.js';
 import type { Fork } from './forks.js';
 import type { CoalescePolicy, PageKey } from './types.js';
@@ -13,13 +21,26 @@ export type DuePage =
   | { readonly kind: 'page'; readonly key: PageKey }
   | { readonly kind: 'slru'; readonly slru: SlruName; readonly pageno: number };
 
-/** Counts of one fork or SLRU; `round` tells counts from before the last purge. */
-export interface DeltaCounts {
-  round: number;
-  readonly byPage: Map<number, number>;
+/** What is known of a page since its last base. */
+export interface PageChain {
+  deltas: number;
+  /** The page as of `version`, if it is kept. */
+  page: Buffer | null;
+  version: Lsn;
+  /** Touched since the hand of the clock came by. */
+  used: boolean;
 }
 
-const MAX_COUNTED_PAGES = 500_000;
+/** Chains of one fork or SLRU; `round` tells those from before the last purge. */
+export interface DeltaCounts {
+  round: number;
+  readonly byPage: Map<number, PageChain>;
+}
+
+const MAX_COUNTED_PAGES = 200_000;
+/** Pages kept rebuilt: 16 MiB. */
+const MAX_KEPT_PAGES = 2048;
+const NO_VERSION = 0 as Lsn;
 
 export class CoalesceQueue {
   private due: DuePage[] = [];
@@ -28,8 +49,15 @@ export class CoalesceQueue {
   private readonly slrus = new Map<SlruName, DeltaCounts>();
   private readonly pageDeltas: number;
   private readonly slruDeltas: number;
+  /** Chains whose page is kept, in a ring; the hand frees the first one not used since it last came by. */
+  private readonly kept: PageChain[] = [];
+  private hand = 0;
+  private spare: Buffer | null = null;
 
-  constructor(private readonly policy: CoalescePolicy) {
+  constructor(
+    private readonly policy: CoalescePolicy,
+    private readonly redo: RedoContext,
+  ) {
     this.pageDeltas = policy.kind === 'background' ? policy.pageDeltas : 1;
     this.slruDeltas = policy.kind === 'background' ? policy.slruDeltas : 1;
   }
@@ -38,28 +66,66 @@ export class CoalesceQueue {
     return this.due.length;
   }
 
-  pageDelta(fork: Fork, blkno: number): void {
+  /** A record changed the page; with `block.willInit` it began it. */
+  recordDelta(fork: Fork, rec: WalRecord, block: BlockRef): void {
     if (this.policy.kind === 'lazy') return;
-    const counts = (fork.deltas = this.counts(fork.deltas));
-    if (this.count(counts, blkno) !== this.pageDeltas) return;
-    const { spcOid, dbOid, relNumber } = fork;
-    this.due.push({ kind: 'page', key: { spcOid, dbOid, relNumber, fork: fork.fork, blkno } });
+    if (block.willInit) this.pageBase(fork, block.blkno);
+    const chain = this.pageDelta(fork, block.blkno)!;
+    if (block.willInit) this.keep(chain, this.blank());
+    if (chain.page === null) return;
+    try {
+      applyRecord(chain.page, rec, block, this.redo);
+      chain.version = rec.endLsn;
+      chain.used = true;
+    } catch {
+      // The delta is in the store as it came; whoever reads the page hears why it cannot be rebuilt.
+      chain.page = null;
+    }
+  }
+
+  /** Something else than a record changed the page: its kept state is void. */
+  otherDelta(fork: Fork, blkno: number): void {
+    const chain = this.pageDelta(fork, blkno);
+    if (chain) chain.page = null;
   }
 
   slruDelta(slru: SlruName, pageno: number): void {
     if (this.policy.kind === 'lazy') return;
     const counts = this.counts(this.slrus.get(slru) ?? null);
     this.slrus.set(slru, counts);
-    if (this.count(counts, pageno) === this.slruDeltas) this.due.push({ kind: 'slru', slru, pageno });
+    if (++this.chain(counts, pageno).deltas === this.slruDeltas)
+      this.due.push({ kind: 'slru', slru, pageno });
   }
 
   /** The page has a base now. */
   pageBase(fork: Fork, blkno: number): void {
-    if (fork.deltas?.byPage.delete(blkno)) this.counted--;
+    const chain = fork.deltas?.byPage.get(blkno);
+    if (!chain) return;
+    chain.page = null;
+    fork.deltas!.byPage.delete(blkno);
+    this.counted--;
   }
 
   slruBase(slru: SlruName, pageno: number): void {
     if (this.slrus.get(slru)?.byPage.delete(pageno)) this.counted--;
+  }
+
+  /** The page as it is kept, null if it is not. A view: use it before the next record. */
+  keptPage(fork: Fork, blkno: number): { page: Buffer; version: Lsn } | null {
+    const chain = fork.deltas?.round === this.round ? fork.deltas.byPage.get(blkno) : undefined;
+    return chain?.page ? { page: chain.page, version: chain.version } : null;
+  }
+
+  /** An image of the page as of `version` has been written: the chain begins anew, on a page that is kept from now on. */
+  coalesced(fork: Fork, blkno: number, page: Readonly<Buffer>, version: Lsn): void {
+    const chain = this.chain((fork.deltas = this.counts(fork.deltas)), blkno);
+    chain.deltas = 0;
+    if (chain.page === null) {
+      const own = this.blank();
+      page.copy(own);
+      this.keep(chain, own);
+    }
+    chain.version = version;
   }
 
   /** Takes up to `max` pages, the longest waiting first. */
@@ -73,19 +139,64 @@ export class CoalesceQueue {
     this.purge();
   }
 
+  private pageDelta(fork: Fork, blkno: number): PageChain | null {
+    if (this.policy.kind === 'lazy') return null;
+    const chain = this.chain((fork.deltas = this.counts(fork.deltas)), blkno);
+    if (++chain.deltas === this.pageDeltas) {
+      const { spcOid, dbOid, relNumber } = fork;
+      this.due.push({ kind: 'page', key: { spcOid, dbOid, relNumber, fork: fork.fork, blkno } });
+    }
+    return chain;
+  }
+
   private counts(known: DeltaCounts | null): DeltaCounts {
     if (known?.round === this.round) return known;
     return { round: this.round, byPage: new Map() };
   }
 
-  private count(counts: DeltaCounts, page: number): number {
-    const before = counts.byPage.get(page) ?? 0;
-    if (before === 0 && ++this.counted > MAX_COUNTED_PAGES) this.purge();
-    counts.byPage.set(page, before + 1);
-    return before + 1;
+  private chain(counts: DeltaCounts, page: number): PageChain {
+    let chain = counts.byPage.get(page);
+    if (!chain) {
+      if (++this.counted > MAX_COUNTED_PAGES) this.purge();
+      chain = { deltas: 0, page: null, version: NO_VERSION, used: false };
+      counts.byPage.set(page, chain);
+    }
+    return chain;
+  }
+
+  /** A zeroed page, of a chain that was pushed out if there is one. */
+  private blank(): Buffer {
+    const page = this.spare ?? Buffer.allocUnsafeSlow(BLCKSZ);
+    this.spare = null;
+    return page.fill(0);
+  }
+
+  private keep(chain: PageChain, page: Buffer): void {
+    chain.page = page;
+    chain.used = true;
+    if (this.kept.length < MAX_KEPT_PAGES) {
+      this.kept.push(chain);
+      return;
+    }
+    for (;;) {
+      const candidate = this.kept[this.hand]!;
+      if (candidate.page === null || !candidate.used) {
+        this.spare = candidate.page;
+        candidate.page = null;
+        this.kept[this.hand] = chain;
+        this.hand = (this.hand + 1) % MAX_KEPT_PAGES;
+        return;
+      }
+      candidate.used = false;
+      this.hand = (this.hand + 1) % MAX_KEPT_PAGES;
+    }
   }
 
   private purge(): void {
+    for (const chain of this.kept) chain.page = null;
+    this.kept.length = 0;
+    this.hand = 0;
+    this.spare = null;
     this.round++;
     this.counted = 0;
   }

@@ -37,9 +37,15 @@ function coalescePage(
   const fork = forks.current(branch, due.key, due.key.fork);
   if (!fork.exists || due.key.blkno >= fork.nblocks) return;
   const key = new PageVersionKey().setPage(branch, due.key, due.key.fork, due.key.blkno);
+  const kept = queue.keptPage(fork, due.key.blkno);
+  if (kept) {
+    putImage(store, batch, key, kept);
+    queue.coalesced(fork, due.key.blkno, kept.page, kept.version);
+    return;
+  }
   const built = builder.build(key, due.key, store.appliedLsn, oldestVisible(fork, due.key.blkno));
-  putImage(store, batch, key, built);
-  queue.pageBase(fork, due.key.blkno);
+  if (built.deltas !== 0) putImage(store, batch, key, built);
+  queue.coalesced(fork, due.key.blkno, built.page, built.version);
 }
 
 function coalesceSlru(
@@ -50,12 +56,17 @@ function coalesceSlru(
   due: Extract<DuePage, { kind: 'slru' }>,
 ): void {
   const key = new SlruVersionKey().setPage(branch, due.slru, due.pageno);
-  putImage(store, batch, key, store.parts.builder.build(key, null, store.appliedLsn, OLDEST));
+  const built = store.parts.builder.build(key, null, store.appliedLsn, OLDEST);
+  if (built.deltas !== 0) putImage(store, batch, key, built);
   queue.slruBase(due.slru, due.pageno);
 }
 
-function putImage(store: PageStore, batch: RocksBatch, key: VersionedKey, built: BuiltPage): void {
-  if (built.deltas === 0) return;
+function putImage(
+  store: PageStore,
+  batch: RocksBatch,
+  key: VersionedKey,
+  built: Pick<BuiltPage, 'page' | 'version'>,
+): void {
   batch.put(key.set(built.version, Kind.coalesced), encodeImage(built.page));
   store.parts.counters.imagesCoalesced++;
 }

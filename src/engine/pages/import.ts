@@ -28,7 +28,12 @@ export class BaseImporter implements BaseImport {
     private readonly at: Lsn,
   ) {
     this.batch = store.parts.db.batch();
-    this.pages = new PageWriter(store.parts, this.batch, new CoalesceQueue({ kind: 'lazy' }), branch);
+    this.pages = new PageWriter(
+      store.parts,
+      this.batch,
+      new CoalesceQueue({ kind: 'lazy' }, store.parts.redo),
+      branch,
+    );
   }
 
   relation(rel: RelFileLocator, fork: number, nblocks: number): void {

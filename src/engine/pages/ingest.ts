@@ -50,7 +50,7 @@ export class Ingester {
     this.branch = options.branch ?? MAIN_BRANCH;
     this.secret = options.secret;
     this.batch = store.parts.db.batch();
-    this.queue = new CoalesceQueue(store.policy);
+    this.queue = new CoalesceQueue(store.policy, store.parts.redo);
     this.pages = new PageWriter(store.parts, this.batch, this.queue, this.branch);
     this.effects = new EffectWriter(store.parts, this.batch, this.pages, this.branch, () => this.write());
     this.lastRecordLsn = store.lastRecordLsn;
@@ -65,8 +65,9 @@ export class Ingester {
   /**
    * Ingests consecutive records, the first of which follows the applied LSN; records at or before it are passed over.
    *
-   * Throws a DbError with the record's LSN in message and details.lsn when one cannot be replayed (codes of assertReplayable() and effectsOf()), or does
-   * not follow the one before (PAGE_LOG_GAP). All records before it have been applied then. PAGE_STORE_EMPTY: nothing was imported yet.
+   * Throws a DbError with the record's LSN in message and details.lsn when one cannot be replayed (codes of assertReplayable()
+   * and effectsOf()), or does not follow the one before (PAGE_LOG_GAP). All records before it have been applied then.
+   * PAGE_STORE_EMPTY: nothing was imported yet.
    */
   ingestBatch(records: readonly WalRecord[]): void {
     let count = 0;
@@ -107,7 +108,8 @@ export class Ingester {
     if (this.lastRecordLsn !== 0 && rec.prevLsn !== this.lastRecordLsn) {
       throw new DbError(
         'PAGE_LOG_GAP',
-        `the record at ${formatLsn(rec.startLsn)} follows one at ${formatLsn(rec.prevLsn)}, but the last one ingested began at ${formatLsn(this.lastRecordLsn)}`,
+        `the record at ${formatLsn(rec.startLsn)} follows one at ${formatLsn(rec.prevLsn)}, ` +
+          `but the last one ingested began at ${formatLsn(this.lastRecordLsn)}`,
       );
     }
     const control = this.loadedControl();

@@ -62,8 +62,7 @@ export class PageWriter {
       }
       raw ??= hasCheckImages(rec) ? withoutCheckImages(rec) : rec.raw;
       this.put(fork, block.blkno, rec.endLsn, block.willInit ? Kind.init : Kind.delta, raw);
-      if (block.willInit) this.queue.pageBase(fork, block.blkno);
-      this.queue.pageDelta(fork, block.blkno);
+      this.queue.recordDelta(fork, rec, block);
     }
   }
 
@@ -84,7 +83,7 @@ export class PageWriter {
     const value = Buffer.allocUnsafe(4);
     value.writeUInt32LE(nHeapBlocks, 0);
     this.put(fork, blkno, at, Kind.vmTruncate, value);
-    this.queue.pageDelta(fork, blkno);
+    this.queue.otherDelta(fork, blkno);
   }
 
   relCreate(rel: RelFileLocator, forkNumber: number, at: Lsn): void {
@@ -136,7 +135,7 @@ export class PageWriter {
   endRecord(at: Lsn): void {
     for (const { fork, blkno, value } of this.vmClears) {
       this.put(fork, blkno, at, Kind.vmClear, value);
-      this.queue.pageDelta(fork, blkno);
+      this.queue.otherDelta(fork, blkno);
     }
     if (this.vmClears.length > 0) this.vmClears.length = 0;
     for (const fork of this.dirty) if (fork.dirty) this.parts.forks.put(this.batch, fork);

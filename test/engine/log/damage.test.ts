@@ -33,7 +33,8 @@ interface Frame {
   readonly length: number;
 }
 
-describe('LogStore damage', () => {
+describe('LogStore damage', function () {
+  this.timeout(60_000);
   const { dir: root, remove } = tempDir();
   const good = path.join(root, 'good');
   const work = path.join(root, 'work');

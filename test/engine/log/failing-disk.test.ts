@@ -113,7 +113,7 @@ describe('LogStore on a failing disk', () => {
   it('random failures and crashes: acknowledged bytes are always there', async () => {
     for (let seed = 1; seed <= 12; seed++)
       await withDir((dir) => randomFailures(path.join(dir, 'log'), seed));
-  });
+  }).timeout(60_000);
 });
 
 async function randomFailures(dir: string, seed: number): Promise<void> {

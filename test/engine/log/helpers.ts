@@ -127,7 +127,6 @@ export class FaultyFs implements LogFs {
       if (this.dropOnSyncFailure && lost > 0) fs.writeSync(fd, Buffer.alloc(lost), 0, lost, from);
       throw err;
     }
-    await nodeFs.datasync(fd);
     this.synced.set(fd, fs.fstatSync(fd).size);
   }
 

@@ -10,7 +10,7 @@ import { formatLsn, lsn, type Lsn } from '../../../src/engine/lsn.js';
 import { BLCKSZ } from '../../../src/engine/page/constants.js';
 import type { SlruName } from '../../../src/engine/pages/effects/types.js';
 import { Ingester } from '../../../src/engine/pages/ingest.js';
-import { PageStore } from '../../../src/engine/pages/store.js';
+import type { PageStore } from '../../../src/engine/pages/store.js';
 import type { CoalescePolicy } from '../../../src/engine/pages/types.js';
 import { encodeRecord } from '../../../src/engine/wal/writer.js';
 import { decodeRecord } from '../../../src/engine/wal/decode.js';

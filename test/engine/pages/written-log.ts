@@ -1,7 +1,7 @@
 /** A small volume and a log for it, written record by record: for histories that are hard to get from a server. */
 import type { ControlState } from '../../../src/engine/control/state.js';
 import { lsn, maxAlign, type Lsn } from '../../../src/engine/lsn.js';
-import { Ingester } from '../../../src/engine/pages/ingest.js';
+import type { Ingester } from '../../../src/engine/pages/ingest.js';
 import type { PageStore } from '../../../src/engine/pages/store.js';
 import { decodeRecord } from '../../../src/engine/wal/decode.js';
 import { ForkNumber, Rmgr, type RelFileLocator, type WalRecord } from '../../../src/engine/wal/types.js';

@@ -1,0 +1,87 @@
+/** ^C and its like while a command is half-way: the command undoes what it did, then ends with the signal's exit status. */
+import { DbError } from '../engine/errors.js';
+import { endDaemon, runningPid } from './daemon-process.js';
+import { clusterLayout } from './layout.js';
+import { Manifest } from './manifest.js';
+import { computeDaemonName, startCluster, storageDaemonName, type StartOptions } from './start.js';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const ROUND_MS = 50;
+const END_TIMEOUT_MS = 10_000;
+
+export class Interrupt {
+  /** The first signal caught. */
+  caught: NodeJS.Signals | null = null;
+  private readonly onSignal = (signal: NodeJS.Signals): void => {
+    this.caught ??= signal;
+  };
+
+  constructor() {
+    for (const signal of SIGNALS) process.on(signal, this.onSignal);
+  }
+
+  /** Throws INTERRUPTED once a signal was caught. */
+  check(): void {
+    if (this.caught !== null)
+      throw new DbError('INTERRUPTED', `interrupted by ${this.caught}`, { reaction: 'usage' });
+  }
+
+  /** From here on signals end the process again. */
+  release(): void {
+    for (const signal of SIGNALS) process.off(signal, this.onSignal);
+  }
+}
+
+/** startCluster that a signal undoes: then every daemon that did not run before is ended. Throws INTERRUPTED, and as startCluster. */
+export async function startOrUndo(options: StartOptions): Promise<Awaited<ReturnType<typeof startCluster>>> {
+  const interrupt = new Interrupt();
+  const { root } = options;
+  const before = new Set(runningDaemons(root));
+  let settled = false;
+  const work = startCluster(options).finally(() => {
+    settled = true;
+  });
+  try {
+    const undone = undoWhenCaught();
+    const [result] = await Promise.allSettled([work, undone]);
+    await undone;
+    interrupt.check();
+    if (result.status === 'rejected') throw result.reason;
+    return result.value;
+  } finally {
+    interrupt.release();
+  }
+
+  /** A daemon ended under its starter makes the start fail; until it has, the next one may already be on its way. */
+  async function undoWhenCaught(): Promise<void> {
+    while (!settled) {
+      if (interrupt.caught !== null) await endNew();
+      await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
+    }
+    if (interrupt.caught !== null) await endNew();
+  }
+
+  async function endNew(): Promise<void> {
+    const { run } = clusterLayout(root);
+    for (const name of runningDaemons(root)) {
+      // A compute has no state of its own, and half started it cannot stop in order: its storage may be gone already.
+      if (!before.has(name))
+        await endDaemon(run, name, name.startsWith('compute') ? 'SIGKILL' : 'SIGTERM', END_TIMEOUT_MS);
+    }
+  }
+}
+
+/** Names of the cluster's daemons that run, computes first. */
+function runningDaemons(root: string): string[] {
+  const layout = clusterLayout(root);
+  const manifest = Manifest.open(layout);
+  try {
+    const names = [
+      ...manifest.computes.map((compute) => computeDaemonName(compute.name)),
+      ...manifest.storageNodes.map((node) => storageDaemonName(node.id)),
+    ];
+    return names.filter((name) => runningPid(layout.run, name) !== null);
+  } finally {
+    manifest.close();
+  }
+}
