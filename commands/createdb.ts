@@ -14,8 +14,8 @@ export default class Createdb extends AuroraCommand {
     '<%= config.bin %> createdb -O alice -T template0 mydb "the shop"',
   ];
   static override args = {
-    dbname: Args.string({ description: 'name of the new database' }),
-    description: Args.string({ description: 'comment on it' }),
+    dbname: Args.string({ ignoreStdin: true, description: 'name of the new database' }),
+    description: Args.string({ ignoreStdin: true, description: 'comment on it' }),
   };
   static override flags = {
     ...clientFlags,

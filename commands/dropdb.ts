@@ -11,7 +11,9 @@ export default class Dropdb extends AuroraCommand {
     '<%= config.bin %> dropdb mydb',
     '<%= config.bin %> dropdb --if-exists --force mydb',
   ];
-  static override args = { dbname: Args.string({ description: 'database to remove', required: true }) };
+  static override args = {
+    dbname: Args.string({ ignoreStdin: true, description: 'database to remove', required: true }),
+  };
   static override flags = {
     ...clientFlags,
     echo: Flags.boolean({ char: 'e', description: 'show the commands being sent to the server' }),

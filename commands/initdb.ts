@@ -1,7 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
-import { AuroraCommand, clusterFlag } from '../src/cluster/command.js';
-import { createCluster } from '../src/cluster/create.js';
+import { AuroraCommand, clusterFlag, errnoWords } from '../src/cluster/command.js';
+import { createCluster, type CreateOptions } from '../src/cluster/create.js';
+import { Interrupt } from '../src/cluster/interrupt.js';
+import { clusterLayout } from '../src/cluster/layout.js';
+import { Manifest } from '../src/cluster/manifest.js';
 import { promptPassword } from '../src/cluster/prompt.js';
 import { DbError } from '../src/engine/errors.js';
 
@@ -34,7 +38,11 @@ export default class Initdb extends AuroraCommand {
     '<%= config.bin %> initdb -D ./aurora-data --storage-nodes 6 --write-quorum 4',
   ];
   static override args = {
-    directory: Args.string({ description: 'directory of the new cluster, as with -D', required: false }),
+    directory: Args.string({
+      ignoreStdin: true,
+      description: 'directory of the new cluster, as with -D',
+      required: false,
+    }),
   };
   static override flags = {
     ...clusterFlag,
@@ -91,17 +99,44 @@ export default class Initdb extends AuroraCommand {
       helpValue: 'ENCODING',
     }),
     locale: Flags.string({ description: 'set default locale for new databases', helpValue: 'LOCALE' }),
-    'lc-collate': Flags.string({ helpValue: 'LOCALE' }),
-    'lc-ctype': Flags.string({ helpValue: 'LOCALE' }),
-    'lc-messages': Flags.string({ helpValue: 'LOCALE' }),
-    'lc-monetary': Flags.string({ helpValue: 'LOCALE' }),
-    'lc-numeric': Flags.string({ helpValue: 'LOCALE' }),
-    'lc-time': Flags.string({ helpValue: 'LOCALE' }),
+    'lc-collate': Flags.string({
+      description: 'locale of the collation order in new databases',
+      helpValue: 'LOCALE',
+    }),
+    'lc-ctype': Flags.string({
+      description: 'locale of the character classification in new databases',
+      helpValue: 'LOCALE',
+    }),
+    'lc-messages': Flags.string({
+      description: 'locale of the language of messages in new databases',
+      helpValue: 'LOCALE',
+    }),
+    'lc-monetary': Flags.string({
+      description: 'locale of the formatting of amounts of money in new databases',
+      helpValue: 'LOCALE',
+    }),
+    'lc-numeric': Flags.string({
+      description: 'locale of the formatting of numbers in new databases',
+      helpValue: 'LOCALE',
+    }),
+    'lc-time': Flags.string({
+      description: 'locale of the formatting of dates and times in new databases',
+      helpValue: 'LOCALE',
+    }),
     'no-locale': Flags.boolean({ description: 'equivalent to --locale=C', exclusive: ['locale'] }),
-    'locale-provider': Flags.string({ options: ['builtin', 'libc', 'icu'] }),
-    'builtin-locale': Flags.string({ helpValue: 'LOCALE' }),
-    'icu-locale': Flags.string({ helpValue: 'LOCALE' }),
-    'icu-rules': Flags.string({ helpValue: 'RULES' }),
+    'locale-provider': Flags.string({
+      description: 'default locale provider for new databases',
+      options: ['builtin', 'libc', 'icu'],
+    }),
+    'builtin-locale': Flags.string({
+      description: 'builtin locale name for new databases',
+      helpValue: 'LOCALE',
+    }),
+    'icu-locale': Flags.string({ description: 'ICU locale ID for new databases', helpValue: 'LOCALE' }),
+    'icu-rules': Flags.string({
+      description: 'additional ICU collation rules for new databases',
+      helpValue: 'RULES',
+    }),
     'text-search-config': Flags.string({
       char: 'T',
       description: 'default text search configuration',
@@ -126,7 +161,8 @@ export default class Initdb extends AuroraCommand {
       flags[name] === undefined ? [] : [`--${name}=${flags[name]}`],
     );
     if (flags['no-locale']) initdbArgs.push('--no-locale');
-    const created = await createCluster({
+    const password = await this.password(flags);
+    const created = await createOrUndo({
       root,
       port: flags.port,
       storageNodes: flags['storage-nodes'],
@@ -135,7 +171,7 @@ export default class Initdb extends AuroraCommand {
       superuser: flags.username,
       authLocal: flags['auth-local'] ?? flags.auth ?? 'trust',
       authHost: flags['auth-host'] ?? flags.auth ?? 'scram-sha-256',
-      password: await this.password(flags),
+      password,
       initdbArgs,
       pgBindir: flags['pg-bindir'],
       runAs: flags['run-as'],
@@ -147,9 +183,7 @@ export default class Initdb extends AuroraCommand {
 
   private async password(flags: { pwprompt: boolean; pwfile?: string | undefined }): Promise<string | null> {
     if (flags.pwfile !== undefined) {
-      const [line] = readFileSync(flags.pwfile, 'utf8').split('\n');
-      if (!line) throw new DbError('USAGE_PASSWORD', `password file "${flags.pwfile}" is empty`);
-      return line;
+      return passwordIn(flags.pwfile);
     }
     if (!flags.pwprompt) return null;
     const first = await promptPassword('Enter new superuser password: ');
@@ -157,4 +191,50 @@ export default class Initdb extends AuroraCommand {
       throw new DbError('USAGE_PASSWORD', "Passwords didn't match.");
     return first;
   }
+}
+
+/** The first line. Throws USAGE_PASSWORD. */
+function passwordIn(file: string): string {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new DbError('USAGE_PASSWORD', `could not open file "${file}" for reading: ${errnoWords(cause)}`, {
+      cause,
+    });
+  }
+  const line = text.split(/\r?\n/)[0];
+  if (!line) throw new DbError('USAGE_PASSWORD', `password file "${file}" is empty`);
+  return line;
+}
+
+/** createCluster that a signal undoes, at its next step or, when the last one is done, afterwards. Throws INTERRUPTED, and as createCluster. */
+async function createOrUndo(options: CreateOptions): Promise<Awaited<ReturnType<typeof createCluster>>> {
+  const interrupt = new Interrupt();
+  const existed = existsSync(options.root);
+  try {
+    const created = await createCluster({
+      ...options,
+      progress: (line) => {
+        interrupt.check();
+        options.progress?.(line);
+      },
+    });
+    if (interrupt.caught !== null) removeCluster(created.root, existed);
+    return created;
+  } finally {
+    interrupt.release();
+    // Whatever failed, perhaps initdb by the same ^C: that it was interrupted is what to say.
+    interrupt.check();
+  }
+}
+
+/** Of a cluster that never ran: its directory (or what is in it, if that was there before), and what lies outside of it. */
+function removeCluster(root: string, keepDirectory: boolean): void {
+  const manifest = Manifest.open(clusterLayout(root));
+  const { socketDir } = manifest.volume;
+  manifest.close();
+  if (path.dirname(socketDir) !== root) rmSync(path.dirname(socketDir), { recursive: true, force: true });
+  if (!keepDirectory) rmSync(root, { recursive: true, force: true });
+  else for (const name of readdirSync(root)) rmSync(path.join(root, name), { recursive: true, force: true });
 }

@@ -1,8 +1,8 @@
 import { Flags } from '@oclif/core';
-import { AuroraCommand, clusterFlag } from '../src/cluster/command.js';
+import { AuroraCommand, clusterFlag, logFilePath } from '../src/cluster/command.js';
+import { startOrUndo } from '../src/cluster/interrupt.js';
 import { isDbError } from '../src/engine/errors.js';
 import { parseServerOptions } from '../src/cluster/server-options.js';
-import { startCluster } from '../src/cluster/start.js';
 import { stopCluster } from '../src/cluster/stop.js';
 import { stopModeFlag } from './stop.js';
 
@@ -47,6 +47,7 @@ export default class Restart extends AuroraCommand {
     const root = this.requireCluster(flags.pgdata);
     const timeoutMs = flags.timeout * 1000;
     const settings = parseServerOptions(flags.options);
+    const logFile = logFilePath(flags.log);
     try {
       await stopCluster({ root, mode: flags.mode, timeoutMs, wait: true, progress: say });
       say('server stopped');
@@ -54,12 +55,12 @@ export default class Restart extends AuroraCommand {
       if (!isDbError(err, 'CLUSTER_NOT_RUNNING')) throw err;
       say('server was not running; starting it anyway');
     }
-    const { port } = await startCluster({
+    const { port } = await startOrUndo({
       root,
       port: flags.port,
       timeoutMs,
       wait: true,
-      logFile: flags.log,
+      logFile,
       settings,
       progress: say,
     });

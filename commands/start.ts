@@ -1,7 +1,7 @@
 import { Flags } from '@oclif/core';
-import { AuroraCommand, clusterFlag } from '../src/cluster/command.js';
+import { AuroraCommand, clusterFlag, logFilePath } from '../src/cluster/command.js';
+import { startOrUndo } from '../src/cluster/interrupt.js';
 import { parseServerOptions } from '../src/cluster/server-options.js';
-import { startCluster } from '../src/cluster/start.js';
 
 export default class Start extends AuroraCommand {
   static override summary = 'Start a cluster: its storage nodes and its primary compute.';
@@ -50,12 +50,12 @@ export default class Start extends AuroraCommand {
     const say = (line: string): void => {
       if (!flags.silent) this.log(line);
     };
-    const { port } = await startCluster({
+    const { port } = await startOrUndo({
       root: this.requireCluster(flags.pgdata),
       port: flags.port,
       timeoutMs: flags.timeout * 1000,
       wait: flags.wait && !flags['dont-wait'],
-      logFile: flags.log,
+      logFile: logFilePath(flags.log),
       settings: parseServerOptions(flags.options),
       progress: say,
     });

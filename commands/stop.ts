@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../src/cluster/command.js';
 import { stopCluster, type StopMode } from '../src/cluster/stop.js';
@@ -53,13 +54,18 @@ export default class Stop extends AuroraCommand {
     const say = (line: string): void => {
       if (!flags.silent) this.log(line);
     };
+    const root = this.requireCluster(flags.pgdata);
     await stopCluster({
-      root: this.requireCluster(flags.pgdata),
+      root,
       mode: flags.mode,
       timeoutMs: flags.timeout * 1000,
       wait: flags.wait,
       progress: say,
     });
-    say(flags.wait ? 'server stopped' : 'server shutting down');
+    if (flags.wait) return say('server stopped');
+    // The storage nodes must outlive the compute: somebody has to stay and end them after it.
+    const args = [process.argv[1]!, 'stop', '-D', root, '-m', flags.mode, '-t', String(flags.timeout)];
+    spawn(process.execPath, args, { detached: true, stdio: 'ignore' }).unref();
+    say('server shutting down');
   }
 }

@@ -21,7 +21,10 @@ record (a torn tail, or simply the end of what PostgreSQL has written).`;
     '<%= config.bin %> inspect wal /var/lib/postgresql/18/main/pg_wal/000000010000000000000001',
   ];
   static override args = {
-    path: Args.string({ description: "storage node's folder, pg_wal folder or segment file" }),
+    path: Args.string({
+      ignoreStdin: true,
+      description: "storage node's folder, pg_wal folder or segment file",
+    }),
   };
   static override flags = {
     ...clusterFlag,

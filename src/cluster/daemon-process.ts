@@ -41,12 +41,13 @@ function entryPoint(kind: DaemonKind): string[] {
 }
 
 /**
- * Starts a daemon and waits until it says that it is ready.
+ * Starts a daemon and waits until it says that it is ready, or, when `until` is 'spawned', only until its process is there.
  * Throws what the daemon said, CLUSTER_DAEMON_DIED if it ended without a word, CLUSTER_TIMEOUT (the daemon is then ended).
  */
 export async function startDaemon(
   spec: DaemonSpec,
   timeoutMs: number,
+  until: 'ready' | 'spawned' = 'ready',
 ): Promise<{ pid: number; port?: number }> {
   mkdirSync(path.dirname(spec.logFile), { recursive: true });
   const config = configFile(spec.runDir, spec.name);
@@ -66,7 +67,10 @@ export async function startDaemon(
           new DbError('CLUSTER_DAEMON_DIED', `could not start ${spec.name}: ${cause.message}`, { cause }),
         ),
       );
-      child.once('spawn', () => writePid(spec.runDir, spec.name, child.pid!));
+      child.once('spawn', () => {
+        writePid(spec.runDir, spec.name, child.pid!);
+        if (until === 'spawned') resolve({ pid: child.pid! });
+      });
       child.once('exit', (code, signal) =>
         reject(
           new DbError(
@@ -146,11 +150,20 @@ export async function endDaemon(
 ): Promise<boolean> {
   const pid = runningPid(runDir, name);
   if (pid !== null) {
-    process.kill(pid, signal);
+    signalTo(pid, signal);
     if (!(await gone(pid, timeoutMs))) return false;
   }
   rmSync(pidFile(runDir, name), { force: true });
   return true;
+}
+
+/** Sends a signal; a process that has just ended needs none. */
+export function signalTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'ESRCH') throw err;
+  }
 }
 
 /** Waits for a process that is not our child to end; there is no event for that, so it asks, as pg_ctl does. */

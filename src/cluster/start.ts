@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { DbError } from '../engine/errors.js';
 import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
 import { clusterLayout, daemonLog, type ClusterLayout } from './layout.js';
+import { whileStarting } from './lock.js';
 import { Manifest, type ComputeInfo, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
 import { freePort, portIsFree } from './ports.js';
 
@@ -24,16 +25,32 @@ export const computeDaemonName = (name: string): string => `compute-${name}`;
 
 /**
  * Starts whatever of the local cluster does not run: storage nodes first, then the compute. On failure the daemons started here
- * are ended again. Throws CLUSTER_MISSING, CLUSTER_PORT_IN_USE, CLUSTER_RUNNING, and what a daemon says.
+ * are ended again. Throws CLUSTER_MISSING, CLUSTER_BUSY, CLUSTER_PORT_IN_USE, CLUSTER_RUNNING (when nothing is missing), and what a
+ * daemon says.
  */
 export async function startCluster(options: StartOptions): Promise<{ port: number; computePid: number }> {
   const layout = clusterLayout(options.root);
   const manifest = Manifest.open(layout);
+  try {
+    return await whileStarting(layout, () => startMissing(layout, manifest, options));
+  } finally {
+    manifest.close();
+  }
+}
+
+async function startMissing(
+  layout: ClusterLayout,
+  manifest: Manifest,
+  options: StartOptions,
+): Promise<{ port: number; computePid: number }> {
   const started: string[] = [];
   try {
     const volume = manifest.volume;
     const compute = manifest.computes[0]!;
-    if (runningPid(layout.run, computeDaemonName(compute.name)) !== null) {
+    const runs = runningPid(layout.run, computeDaemonName(compute.name));
+    if (runs !== null) {
+      if (await startStorage(layout, manifest, volume, options, started))
+        return { port: compute.port, computePid: runs };
       throw new DbError('CLUSTER_RUNNING', `cluster "${layout.root}" is already running`, {
         hint: `Look at it with: aurora status -D ${layout.root}`,
       });
@@ -52,24 +69,26 @@ export async function startCluster(options: StartOptions): Promise<{ port: numbe
     const { pid } = await startDaemon(
       { kind: 'compute', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
       options.timeoutMs,
+      options.wait ? 'ready' : 'spawned',
     );
     return { port, computePid: pid };
   } catch (err) {
     for (const name of started.reverse()) await endDaemon(layout.run, name, 'SIGTERM', 10_000);
     throw err;
-  } finally {
-    manifest.close();
   }
 }
 
-/** Starts the storage nodes that do not run; ports that others took meanwhile are replaced while no node runs. */
+/**
+ * Starts the storage nodes that do not run; ports that others took meanwhile are replaced while no node runs. False when all of them
+ * ran already.
+ */
 async function startStorage(
   layout: ClusterLayout,
   manifest: Manifest,
   volume: VolumeInfo,
   options: StartOptions,
   started: string[],
-): Promise<void> {
+): Promise<boolean> {
   const isRunning = (node: StorageNodeInfo): boolean =>
     runningPid(layout.run, storageDaemonName(node.id)) !== null;
   if (!manifest.storageNodes.some(isRunning)) {
@@ -92,6 +111,7 @@ async function startStorage(
   // A cluster without one node is alive; without a write quorum it is not.
   if (volume.copies - failures.length < volume.writeQuorum) throw failures[0]!.reason;
   for (const failure of failures) options.progress?.(`warning: ${(failure.reason as Error).message}`);
+  return down.length > 0;
 }
 
 /** Starts one storage node of the cluster. */

@@ -1,12 +1,17 @@
 import { DbError } from '../engine/errors.js';
 import { controlSocketPath } from '../compute/control-path.js';
 import { controlRequest } from './control-client.js';
-import { endDaemon, gone, runningPid } from './daemon-process.js';
+import { endDaemon, gone, runningPid, signalTo } from './daemon-process.js';
 import { clusterLayout } from './layout.js';
 import { Manifest } from './manifest.js';
 import { computeDaemonName, storageDaemonName } from './start.js';
 
 export type StopMode = 'smart' | 'fast' | 'immediate';
+
+const ASK_MS = 10_000;
+const ASK_IMMEDIATE_MS = 2000;
+/** An immediate stop takes the postmaster at most 5 s, after which it kills its backends. */
+const IMMEDIATE_MS = 10_000;
 
 export interface StopOptions {
   root: string;
@@ -32,17 +37,21 @@ export async function stopCluster(options: StopOptions): Promise<void> {
       if (pid === null) continue;
       found = true;
       options.progress?.(`stopping the compute (${options.mode})`);
+      const immediate = options.mode === 'immediate';
       await controlRequest(
         controlSocketPath(volume.socketDir, compute.name),
         'POST',
         `/stop?mode=${options.mode}`,
-        10_000,
+        immediate ? ASK_IMMEDIATE_MS : ASK_MS,
       ).catch((err: unknown) => {
-        // A daemon that cannot be asked any more is told by signal; SIGTERM is its fast stop, SIGQUIT its immediate one.
+        // A daemon that cannot be asked (any more, or yet) is told by signal; SIGTERM is its fast stop, SIGQUIT its immediate one.
         if (!(err instanceof DbError)) throw err;
-        process.kill(pid, options.mode === 'immediate' ? 'SIGQUIT' : 'SIGTERM');
+        signalTo(pid, immediate ? 'SIGQUIT' : 'SIGTERM');
       });
       if (!options.wait) return;
+      // One that hears nothing is killed; its PostgreSQL ends with it, and nothing that was acknowledged is only there.
+      if (immediate && !(await gone(pid, Math.min(IMMEDIATE_MS, options.timeoutMs))))
+        signalTo(pid, 'SIGKILL');
       if (!(await gone(pid, options.timeoutMs))) {
         throw new DbError('CLUSTER_TIMEOUT', 'server does not shut down', {
           hint:

@@ -8,8 +8,33 @@ import { encodeFileMessage, FILE_MESSAGE_PREFIX } from '../engine/pages/effects/
 import { CONFIG_FILES } from './volume-files.js';
 
 const DEBOUNCE_MS = 200;
+const CONNECT_MS = 30_000;
 /** Settings files are small; something larger under their name is a mistake. */
 export const CONFIG_FILE_BYTES_MAX = 16 * 1024 * 1024;
+/**
+ * Where our sessions go, in this order: every cluster begins with both, and a user may drop or close either. template1 comes last,
+ * because a CREATE DATABASE that copies it fails while anybody is connected to it.
+ */
+const DATABASES = ['postgres', 'template1'];
+/** What a role or database may have been given, and what of it must not reach our sessions. */
+const SESSION_SETTINGS = [
+  // These files must be as durable as any commit.
+  'synchronous_commit=on',
+  'search_path=pg_catalog',
+  'event_triggers=off',
+  'statement_timeout=0',
+  'lock_timeout=0',
+  'transaction_timeout=0',
+  'idle_session_timeout=0',
+  'default_transaction_read_only=off',
+  // Whoever can write a file's signed content into the log again can bring the file back.
+  'log_statement=none',
+  'log_min_duration_statement=-1',
+  'log_min_error_statement=panic',
+  'log_parameter_max_length=0',
+];
+/** SQLSTATEs of a database that is not there (invalid_catalog_name) or takes no connections (object_not_in_prerequisite_state). */
+const NOT_THIS_DATABASE = new Set(['3D000', '55000']);
 
 export interface ConfigFilesOptions {
   dataDir: string;
@@ -18,6 +43,8 @@ export interface ConfigFilesOptions {
   superuser: string;
   secret: Buffer;
   log: Logger;
+  /** Throws COMPUTE_BAD_SETTINGS if PostgreSQL could not start with the files in the data directory. */
+  check(): Promise<void>;
 }
 
 /**
@@ -27,7 +54,9 @@ export interface ConfigFilesOptions {
  */
 export class ConfigFiles {
   private readonly stored = new Map<string, string>();
-  private client: pg.Client | null = null;
+  /** Open only while they are used: they would be in the way of DROP DATABASE and of a smart shutdown. */
+  private readonly sessions = new Set<pg.Client>();
+  private closed = false;
   private watcher: FSWatcher | null = null;
   private timer: NodeJS.Timeout | null = null;
   private queue: Promise<void> = Promise.resolve();
@@ -74,20 +103,27 @@ export class ConfigFiles {
 
   /** Asks PostgreSQL itself what it thinks of the files as they are on disk now. */
   private async refuseErrors(): Promise<void> {
-    const client = await this.session();
-    const { rows } = await client.query<{ file: string; line: number; error: string }>(
-      `select sourcefile as file, sourceline as line, error from pg_file_settings
-         where error is not null and error <> 'setting could not be applied'
-       union all select file_name, line_number, error from pg_hba_file_rules where error is not null
-       union all select file_name, line_number, error from pg_ident_file_mappings where error is not null`,
+    await this.options.check();
+    const { rows } = await this.inSession((client) =>
+      client.query<{ file: string; line: number; error: string | null }>(
+        `select file_name as file, line_number as line, error from pg_catalog.pg_hba_file_rules
+         union all select file_name, line_number, error from pg_catalog.pg_ident_file_mappings`,
+      ),
     );
-    const first = rows[0];
-    if (first) {
-      throw new DbError('COMPUTE_BAD_SETTINGS', `${first.file}, line ${first.line}: ${first.error}`, {
+    const bad = rows.find((row) => row.error !== null) ?? rows.find((row) => this.isLost(row.file));
+    if (bad) {
+      const why = bad.error ?? 'the volume does not keep this file; give its absolute name outside of here';
+      throw new DbError('COMPUTE_BAD_SETTINGS', `${bad.file}, line ${bad.line}: ${why}`, {
         reaction: 'usage',
         hint: 'The volume keeps the last good version of the file. Correct it, then: aurora reload',
       });
     }
+  }
+
+  /** An included file that the next data directory will not have. */
+  private isLost(file: string): boolean {
+    const name = path.relative(this.options.dataDir, file);
+    return !name.startsWith('..') && !(CONFIG_FILES as readonly string[]).includes(name);
   }
 
   /** Returns once the file is durable in the volume. Throws COMPUTE_STORE_FILE. */
@@ -97,17 +133,13 @@ export class ConfigFiles {
     return work;
   }
 
-  /** Ends the watching and our session, which a smart shutdown would wait for. */
+  /** Ends the watching, and our sessions with whatever they wait for. Safe to repeat. */
   async close(): Promise<void> {
+    this.closed = true;
     this.watcher?.close();
     if (this.timer) clearTimeout(this.timer);
+    await Promise.all([...this.sessions].map((client) => this.endSession(client)));
     await this.queue;
-    const client = this.client;
-    this.client = null;
-    if (client)
-      await client
-        .end()
-        .catch((err: unknown) => this.options.log.debug({ err: errorMessage(err) }, 'session already gone'));
   }
 
   private async storeNow(name: string, content: Buffer): Promise<void> {
@@ -119,11 +151,10 @@ export class ConfigFiles {
         `"${name}" has ${content.length} bytes; a settings file may have ${CONFIG_FILE_BYTES_MAX}`,
       );
     try {
-      const client = await this.session();
-      await client.query('select pg_logical_emit_message(true, $1, $2::bytea)', [
-        FILE_MESSAGE_PREFIX,
-        encodeFileMessage(this.options.secret, name, content),
-      ]);
+      const message = [FILE_MESSAGE_PREFIX, encodeFileMessage(this.options.secret, name, content)];
+      await this.inSession((client) =>
+        client.query('select pg_catalog.pg_logical_emit_message(true, $1, $2::pg_catalog.bytea)', message),
+      );
     } catch (cause) {
       throw new DbError(
         'COMPUTE_STORE_FILE',
@@ -135,24 +166,50 @@ export class ConfigFiles {
     this.options.log.info({ file: name, bytes: content.length }, 'settings file stored in the volume');
   }
 
+  private async inSession<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
+    const client = await this.session();
+    try {
+      return await use(client);
+    } finally {
+      await this.endSession(client);
+    }
+  }
+
   private async session(): Promise<pg.Client> {
-    if (this.client) return this.client;
     const { socketDir, port, superuser } = this.options;
-    const client = new pg.Client({
-      host: socketDir,
-      port,
-      user: superuser,
-      database: 'template1',
-      application_name: 'aurora',
-      // These files must be as durable as any commit, whatever the database's own default is.
-      options: '-c synchronous_commit=on -c statement_timeout=0 -c idle_session_timeout=0',
-    });
-    client.on('error', () => {
-      this.client = null;
-    });
-    await client.connect();
-    this.client = client;
-    return client;
+    let last: unknown = new DbError('COMPUTE_STOPPED', 'the compute is stopping');
+    for (const database of DATABASES) {
+      if (this.closed) break;
+      const client = new pg.Client({
+        host: socketDir,
+        port,
+        user: superuser,
+        database,
+        application_name: 'aurora',
+        connectionTimeoutMillis: CONNECT_MS,
+        options: SESSION_SETTINGS.map((setting) => `-c ${setting}`).join(' '),
+      });
+      client.on('error', (err) =>
+        this.options.log.debug({ err: errorMessage(err) }, 'the session for settings files broke off'),
+      );
+      this.sessions.add(client);
+      try {
+        await client.connect();
+        return client;
+      } catch (err) {
+        await this.endSession(client);
+        last = err;
+        if (!NOT_THIS_DATABASE.has((err as { code?: string }).code ?? '')) break;
+      }
+    }
+    throw last;
+  }
+
+  private async endSession(client: pg.Client): Promise<void> {
+    this.sessions.delete(client);
+    await client
+      .end()
+      .catch((err: unknown) => this.options.log.debug({ err: errorMessage(err) }, 'session already gone'));
   }
 }
 

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { DbError, errorMessage } from '../engine/errors.js';
+import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { formatLsn } from '../engine/lsn.js';
 import { loadSecret } from '../net/secret.js';
 import { computeDirs } from './cluster-dirs.js';
@@ -16,10 +17,16 @@ import { StorageLinks } from './storage-links.js';
 import type { StopMode } from './supervisor.js';
 import { Term } from './term.js';
 import type { TermContext } from './term-start.js';
+import { untilStopped } from './until-stopped.js';
 
 /** After this many terms that ended within CRASH_WINDOW_MS of each other, something is wrong that a restart does not mend. */
 const CRASHES_MAX = 5;
 const CRASH_WINDOW_MS = 60_000;
+/** Pause between attempts to start a term while storage cannot be used. */
+const RETRY_MS = 1000;
+/** Without any commit for this long, although some wait, the compute is stalled. */
+const STALLED_MS = 3000;
+const STRENGTH: Readonly<Record<StopMode, number>> = { smart: 0, fast: 1, immediate: 2 };
 
 /** A compute: one term after the other, until it is stopped or fenced. */
 export class ComputeDaemon {
@@ -27,6 +34,8 @@ export class ComputeDaemon {
   private state: ComputeState = 'starting';
   private problem: string | null = null;
   private stopMode: StopMode | null = null;
+  /** Ends a start that is under way. */
+  private readonly stopping = new AbortController();
   private readonly crashes: number[] = [];
 
   private constructor(
@@ -74,12 +83,12 @@ export class ComputeDaemon {
     try {
       for (let first = true; this.stopMode === null; first = false) {
         this.state = 'starting';
-        const term = await Term.start(this.context);
+        const term = first ? await Term.start(this.context, this.stopping.signal) : await this.startAgain();
         this.term = term;
-        if (this.stopMode !== null) void term.stop(this.stopMode);
         this.state = 'running';
         this.problem = null;
-        if (first) onReady();
+        if (this.stopMode !== null) this.stop(this.stopMode);
+        else if (first) onReady();
         const reason = await term.ended;
         this.term = null;
         if (reason === null) return;
@@ -91,6 +100,9 @@ export class ComputeDaemon {
         this.countCrash(reason);
         log.warn({ code: reason.code, err: reason.message }, 'the term ended; starting again from storage');
       }
+    } catch (err) {
+      if (this.stopMode === null || (isDbError(err) && err.reaction === 'fence')) throw err;
+      log.info({ err: errorMessage(err) }, 'stopped while starting');
     } finally {
       await links.close();
       await this.control.close();
@@ -99,8 +111,9 @@ export class ComputeDaemon {
 
   stop(mode: StopMode): void {
     this.context.log.info({ mode }, 'stopping');
-    this.stopMode = mode;
+    if (this.stopMode === null || STRENGTH[mode] > STRENGTH[this.stopMode]) this.stopMode = mode;
     this.state = 'stopping';
+    this.stopping.abort();
     this.term
       ?.stop(mode)
       .catch((err: unknown) => this.context.log.error({ err: errorMessage(err) }, 'stop failed'));
@@ -117,7 +130,8 @@ export class ComputeDaemon {
     const parts = this.term?.parts;
     const shares = new Map(reader.shares().map((share) => [share.nodeId, share]));
     const progress = new Map(parts?.writer.nodes().map((node) => [node.nodeId, node]) ?? []);
-    const stalled = this.state === 'running' && links.connected().length < config.quorum.write;
+    const tooFew = links.connected().length < config.quorum.write;
+    const stalled = this.state === 'running' && (tooFew || (parts?.writer.stalledForMs ?? 0) > STALLED_MS);
     const counters = parts?.agent.counters;
     return {
       name: config.name,
@@ -150,9 +164,27 @@ export class ComputeDaemon {
         };
       }),
       problem: stalled
-        ? `${links.connected().length} of ${config.storage.length} storage nodes are connected, ${config.quorum.write} are needed: commits wait`
+        ? `${links.connected().length} of ${config.storage.length} storage nodes are connected, ${config.quorum.write} ${tooFew ? 'are needed' : 'must hold the log, and fewer do'}: commits wait`
         : this.problem,
     };
+  }
+
+  /**
+   * A term after the first: sessions wait for it, so it is tried for as long as only storage is missing. A PostgreSQL that does not start
+   * is counted as a crash. Throws what a repetition does not mend.
+   */
+  private async startAgain(): Promise<Term> {
+    for (;;) {
+      try {
+        return await Term.start(this.context, this.stopping.signal);
+      } catch (err) {
+        if (!isDbError(err) || err.reaction !== 'retry') throw err;
+        this.problem = err.message;
+        if (!/^(QUORUM|NODE)_/.test(err.code)) this.countCrash(err);
+        this.context.log.warn({ code: err.code, err: err.message }, 'the term did not start; trying again');
+        await untilStopped(sleep(RETRY_MS), this.stopping.signal);
+      }
+    }
   }
 
   private countCrash(reason: DbError): void {

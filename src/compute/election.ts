@@ -35,7 +35,6 @@ export async function elect(
   const deadline = Date.now() + timeoutMs;
   const writerId = randomUUID();
   let beat = 0;
-  let learners = 0;
   for (let contended = 0; contended < CONTENDED_MAX;) {
     await enoughNodes(links, config, deadline);
     const statuses = await Promise.allSettled(links.connected().map((client) => client.status(ATTEMPT_MS)));
@@ -43,12 +42,14 @@ export async function elect(
       if (status.status === 'fulfilled') beat = Math.max(beat, status.value.promisedEpoch);
     const core = new WriterCore({ config, writerId, epoch: beat + 1 });
     await gatherPromises(core, links, log);
-    const election = await leadFromDonor(core, links, log, deadline);
+    const election = await leadFromDonor(core, links, log, deadline, timeoutMs);
     if (election) return election;
     beat = Math.max(beat, core.highestEpochSeen);
-    learners = core.allProgress().filter((node) => node.learner !== null).length;
     if (core.phase === 'fenced') contended++;
-    else if (Date.now() > deadline) throw quorumLost(links, config, learners);
+    else if (Date.now() > deadline) {
+      const learners = core.allProgress().filter((node) => node.learner !== null);
+      throw quorumLost(links, config, learners.length);
+    }
     // Two that are elected at once would overtake each other for ever in step; nodes that are not ready need time.
     await new Promise((resolve) => setTimeout(resolve, Math.random() * PAUSE_MS_MAX));
   }
@@ -61,12 +62,17 @@ export async function elect(
   );
 }
 
-/** Reads the donor's log end and begins the epoch there. Null when no donor is left, or another writer has overtaken us. */
+/**
+ * Reads the donor's log end and begins the epoch there; it may have much log to work off for that, so it gets the whole time.
+ * Null when no donor is
+ * left, or another writer has overtaken us.
+ */
 async function leadFromDonor(
   core: WriterCore,
   links: StorageLinks,
   log: Logger,
   deadline: number,
+  timeoutMs: number,
 ): Promise<Election | null> {
   while (core.phase === 'elected') {
     const donor = core.donor!;
@@ -75,7 +81,7 @@ async function leadFromDonor(
     try {
       if (!client) throw new DbError('NET_CLOSED', 'its connection was lost');
       const { recordEnd } = await client.logTail(patienceMs, core.epoch);
-      const state = await client.controlState({ lsn: recordEnd }, patienceMs);
+      const state = await client.controlState({ lsn: recordEnd }, timeoutMs);
       const now = core.donor;
       // A promise that came meanwhile may have named a better donor: then X is to be found there.
       if (now?.nodeId !== donor.nodeId || now.scl !== donor.scl) continue;
@@ -140,7 +146,8 @@ async function enoughNodes(links: StorageLinks, config: QuorumConfig, deadline: 
 }
 
 function quorumLost(links: StorageLinks, config: QuorumConfig, learners: number): DbError {
-  const rebuilt = learners > 0 ? ` (${learners} of them cannot vote: their log is damaged or being rebuilt)` : '';
+  const rebuilt =
+    learners > 0 ? ` (${learners} of them cannot vote: their log is damaged or being rebuilt)` : '';
   return new DbError(
     'QUORUM_LOST',
     `not enough storage nodes answer: ${links.connected().length} of ${config.voters.length} are connected${rebuilt}, ${config.electQuorum} are needed`,

@@ -1,8 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createWriteStream, readFileSync, type WriteStream } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { DbError } from '../engine/errors.js';
+import { DbError, errorMessage } from '../engine/errors.js';
+import { notWaitedFor } from './until-stopped.js';
 import { credentials, type PgInstall } from './postgres.js';
+import { ServerLog } from './server-log.js';
 
 export type StopMode = 'smart' | 'fast' | 'immediate';
 
@@ -22,6 +24,10 @@ const STOP_SIGNAL = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } a
 const READY_STATUS = new Set(['ready', 'standby']);
 const READY_POLL_MS = 10;
 const TAIL_BYTES = 16 * 1024;
+/** The postmaster itself kills children that do not heed SIGQUIT after 5 s. */
+const KILL_AFTER_MS = 7000;
+/** Its last words may still be on their way when it has exited. */
+const LAST_WORDS_MS = 500;
 
 /** One postmaster: started, watched, stopped. It is never restarted in place: a crash means a new data directory. */
 export class PostgresProcess {
@@ -32,13 +38,23 @@ export class PostgresProcess {
 
   private constructor(
     private readonly child: ChildProcess,
-    private readonly log: WriteStream,
+    log: ServerLog,
   ) {
+    const spoken = new Promise<void>((resolve) => child.stderr!.once('close', resolve));
+    child.stderr!.on('data', (chunk: Buffer) => {
+      log.write(chunk);
+      this.tail = (this.tail + chunk.toString('utf8')).slice(-TAIL_BYTES);
+    });
     this.exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
         this.gone = true;
-        this.log.end();
-        resolve({ code, signal });
+        // A child of it that lives on keeps the pipe open: not waited for longer than this.
+        const enough = setTimeout(() => child.stderr!.destroy(), LAST_WORDS_MS);
+        void spoken.then(() => {
+          clearTimeout(enough);
+          log.close();
+          resolve({ code, signal });
+        });
       });
     });
   }
@@ -59,8 +75,11 @@ export class PostgresProcess {
     return lines.slice(-5).join('\n');
   }
 
-  /** Starts postgres and waits until it accepts connections. Throws COMPUTE_PG_START with PostgreSQL's last words. */
-  static async start(options: PostgresOptions): Promise<PostgresProcess> {
+  /**
+   * Starts postgres and waits until it accepts connections. Throws COMPUTE_PG_START with PostgreSQL's last words, COMPUTE_STOPPED when
+   * `signal` ends the start; nothing runs then.
+   */
+  static async start(options: PostgresOptions, signal?: AbortSignal): Promise<PostgresProcess> {
     const args = [
       '-D',
       options.dataDir,
@@ -74,38 +93,36 @@ export class PostgresProcess {
       // Its own session: a terminal's ^C must reach the daemon alone, which then stops PostgreSQL in order.
       detached: true,
     });
-    const log = createWriteStream(options.logFile, { flags: 'a', mode: 0o600 });
-    const server = new PostgresProcess(child, log);
-    await new Promise<void>((resolve, reject) => {
-      child.once('error', (cause) =>
-        reject(
-          new DbError('COMPUTE_PG_START', `could not run postgres: ${cause.message}`, {
-            reaction: 'retry',
-            cause,
-          }),
-        ),
-      );
-      child.stderr!.on('data', (chunk: Buffer) => {
-        if (!log.writableEnded) log.write(chunk);
-        server.tail = (server.tail + chunk.toString('utf8')).slice(-TAIL_BYTES);
-      });
-      // As pg_ctl does: the pid file tells, whatever the language and destination of PostgreSQL's log.
-      const poll = setInterval(() => {
-        if (!isReady(options.dataDir, server.pid)) return;
-        clearInterval(poll);
-        resolve();
-      }, READY_POLL_MS);
-      void server.exited.then(() => clearInterval(poll));
-      void server.exited.then(({ code, signal }) =>
-        reject(
-          new DbError(
-            'COMPUTE_PG_START',
-            `postgres ended (${signal ?? `exit code ${code}`}) before it was ready: ${server.lastWords || server.tail.slice(-800)}`,
-            { reaction: 'retry' },
+    const server = new PostgresProcess(child, new ServerLog(options.logFile));
+    const failed = (what: string, cause?: unknown): DbError =>
+      new DbError('COMPUTE_PG_START', what, { reaction: 'retry', ...(cause === undefined ? {} : { cause }) });
+    let poll: NodeJS.Timeout | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        child.once('error', (cause) => reject(failed(`could not run postgres: ${cause.message}`, cause)));
+        // As pg_ctl does: the pid file tells, whatever the language and destination of PostgreSQL's log.
+        poll = setInterval(() => {
+          try {
+            if (signal?.aborted) reject(notWaitedFor());
+            else if (isReady(options.dataDir, server.pid)) resolve();
+          } catch (cause) {
+            reject(failed(`cannot tell whether postgres is ready: ${errorMessage(cause)}`, cause));
+          }
+        }, READY_POLL_MS);
+        void server.exited.then(({ code, signal: by }) =>
+          reject(
+            failed(
+              `postgres ended (${by ?? `exit code ${code}`}) before it was ready: ${server.lastWords || server.tail.slice(-800)}`,
+            ),
           ),
-        ),
-      );
-    });
+        );
+      });
+    } catch (err) {
+      await server.kill();
+      throw err;
+    } finally {
+      clearInterval(poll);
+    }
     return server;
   }
 
@@ -121,19 +138,13 @@ export class PostgresProcess {
 
   /** Ends it at once, children included: a fenced writer must not answer another query. */
   async kill(): Promise<void> {
-    if (!this.gone && this.child.pid !== undefined) {
-      // SIGQUIT makes the postmaster end its backends without a checkpoint; the group kill is for one that cannot listen.
-      this.signal('SIGQUIT');
-      const forced = setTimeout(() => {
-        try {
-          process.kill(-this.child.pid!, 'SIGKILL');
-        } catch (err) {
-          if ((err as NodeJS.ErrnoException).code !== 'ESRCH') throw err;
-        }
-      }, 3000);
-      await this.exited;
-      clearTimeout(forced);
-    }
+    const { pid } = this.child;
+    if (this.gone || pid === undefined) return;
+    // SIGQUIT makes the postmaster end its backends without a checkpoint; SIGKILL is for one that cannot listen.
+    this.signal('SIGQUIT');
+    const forced = setTimeout(() => this.signal('SIGKILL'), KILL_AFTER_MS);
+    await this.exited;
+    clearTimeout(forced);
   }
 }
 

@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { RELSEG_SIZE } from '../engine/page/constants.js';
 import { SLRU_PAGES_PER_SEGMENT, type SlruName } from '../engine/pages/effects/index.js';
@@ -17,6 +17,7 @@ import type { TermDirs } from './cluster-dirs.js';
 import { databaseDir, relationPath, slruSegmentPath } from './page-path.js';
 import type { RunAs } from './postgres.js';
 import { RemoteFiles } from './remote-files.js';
+import type { WalSegment } from './start-point.js';
 import { STATISTICS_FILE } from './volume-files.js';
 
 /** Directories of an empty PostgreSQL 18 data directory (initdb.c subdirs). */

@@ -21,10 +21,12 @@ import type { PgInstall } from './postgres.js';
 import type { ReadRouter } from './read-router.js';
 import { MapFiles } from './remote-files.js';
 import { Shipper } from './shipper.js';
-import { endsWithStatistics, makeStartPoint, startSegment, type StartPoint } from './start-point.js';
+import { endsWithStatistics, makeStartPoint, startSegments, type StartPoint } from './start-point.js';
 import type { StorageLinks } from './storage-links.js';
+import { checkServerSettings } from './settings-check.js';
 import { PostgresProcess } from './supervisor.js';
 import { synthesizeDataDir } from './synthesize.js';
+import { untilStopped } from './until-stopped.js';
 import { VolumeSource } from './volume-source.js';
 import { VolumeWriter } from './volume-writer.js';
 
@@ -58,13 +60,14 @@ const FORK_READ_BLOCKS = 1024;
 
 /**
  * Election, data directory, PostgreSQL, WAL stream, in this order. Throws QUORUM_LOST, EPOCH_*, COMPUTE_*, and leaves nothing
- * running then. `onStreamLost`: PostgreSQL runs, but its WAL cannot be had.
+ * running then. `onStreamLost`: PostgreSQL runs, but its WAL cannot be had. `stop` ends the start (COMPUTE_STOPPED).
  */
 export async function startTerm(
   context: TermContext,
   onStreamLost: (err: DbError) => void,
+  stop?: AbortSignal,
 ): Promise<TermParts> {
-  const { config, links, log, reader } = context;
+  const { config, install, links, log, reader } = context;
   const quorum = new QuorumConfig({
     voters: config.storage.map((n) => n.id),
     writeQuorum: config.quorum.write,
@@ -75,20 +78,21 @@ export async function startTerm(
   try {
     const dirs = await newTermDirs(context.dirs);
     undo.push(() => rm(path.dirname(dirs.data), { recursive: true, force: true }));
-    const { core, recoveryLsn } = await elect(links, quorum, log, config.electTimeoutMs);
+    const { core, recoveryLsn, state } = await untilStopped(
+      elect(links, quorum, log, config.electTimeoutMs),
+      stop,
+    );
     // After a crash in the middle of a bulk load the nodes may have much log to work off first: they get the whole time that the starter has.
     const patienceMs = config.electTimeoutMs;
-    const state = await reader.read('the control state', (node) =>
-      node.controlState({ lsn: recoveryLsn }, patienceMs),
-    );
     const point = makeStartPoint(state, recoveryLsn, Math.floor(Date.now() / 1000));
     const writer = new VolumeWriter(core, quorum, links, log, state.segmentSize);
     undo.push(() => writer.close());
     writer.append(recoveryLsn, point.checkpoint.bytes);
-    await writer.committed(point.lsn, patienceMs);
-    await anyApplied(links, point.lsn, patienceMs);
+    await untilStopped(writer.committed(point.lsn, patienceMs), stop);
+    await untilStopped(anyApplied(links, point.lsn, patienceMs), stop);
     const electedMs = performance.now() - begun;
 
+    const settings = postgresSettings(config, dirs);
     const files = new ConfigFiles({
       dataDir: dirs.data,
       socketDir: config.socketDir,
@@ -96,8 +100,10 @@ export async function startTerm(
       superuser: config.superuser,
       secret: context.secret,
       log,
+      check: () => checkServerSettings(install, dirs.data, settings),
     });
-    const manifestFiles = await makeDataDir(context, dirs, point, recoveryLsn);
+    undo.push(() => files.close());
+    const manifestFiles = await makeDataDir(context, dirs, writer, point, recoveryLsn, stop);
     const madeMs = performance.now() - begun;
     const source = new VolumeSource(reader, point.lsn, (name, content) => files.store(name, content));
     const agent = new PageAgent(source, {
@@ -108,19 +114,22 @@ export async function startTerm(
     await agent.start();
     undo.push(() => agent.close());
 
-    const postgres = await PostgresProcess.start({
-      install: context.install,
-      dataDir: dirs.data,
-      settings: postgresSettings(config, dirs),
-      env: pageinEnvironment({
-        library: context.pageinLibrary,
+    const postgres = await PostgresProcess.start(
+      {
+        install,
         dataDir: dirs.data,
-        mapsDir: dirs.maps,
-        agentSocket: dirs.agentSocket,
-        timeoutMs: PAGE_TIMEOUT_MS,
-      }),
-      logFile: config.postgresLog ?? dirs.postgresLog,
-    });
+        settings,
+        env: pageinEnvironment({
+          library: context.pageinLibrary,
+          dataDir: dirs.data,
+          mapsDir: dirs.maps,
+          agentSocket: dirs.agentSocket,
+          timeoutMs: PAGE_TIMEOUT_MS,
+        }),
+        logFile: config.postgresLog ?? dirs.postgresLog,
+      },
+      stop,
+    );
     undo.push(() => postgres.kill());
     const shipper = new Shipper(
       writer,
@@ -134,7 +143,9 @@ export async function startTerm(
       onStreamLost,
     );
     undo.push(() => shipper.close());
-    await shipper.start(state.systemIdentifier);
+    await untilStopped(shipper.start(state.systemIdentifier), stop);
+    // Fenced while starting: nobody listened yet.
+    if (writer.fencedBy) throw writer.fencedBy;
     files.start(manifestFiles);
     publishTerm(dirs);
     removeOtherTerms(dirs).catch((err: unknown) =>
@@ -153,7 +164,13 @@ export async function startTerm(
     );
     return { dirs, writer, point, agent, files, postgres, shipper };
   } catch (err) {
-    for (const step of undo.reverse()) await step();
+    for (const step of undo.reverse()) {
+      try {
+        await step();
+      } catch (undoErr) {
+        log.warn({ err: errorMessage(undoErr) }, 'after a failed start not everything could be undone');
+      }
+    }
     throw err;
   }
 }
@@ -179,31 +196,34 @@ async function anyApplied(links: StorageLinks, lsn: Lsn, timeoutMs: number): Pro
 async function makeDataDir(
   context: TermContext,
   dirs: TermDirs,
+  writer: VolumeWriter,
   point: StartPoint,
   recoveryLsn: Lsn,
+  stop: AbortSignal | undefined,
 ): Promise<readonly { name: string; content: Buffer }[]> {
   const { config, install, reader, log } = context;
   const { lsn } = point;
-  const [manifest, walSegment, keepStatistics] = await Promise.all([
+  const readLog = (begin: Lsn, end: Lsn): Promise<Buffer> => writer.readLog(begin, end);
+  const facts = Promise.all([
     reader.read('the list of relations', (node) => node.manifest({ lsn })),
-    startSegment(reader, point, recoveryLsn),
-    endsWithStatistics(reader, point.state, recoveryLsn),
+    startSegments(readLog, point, recoveryLsn),
+    endsWithStatistics(readLog, point.state, recoveryLsn),
   ]);
+  const [manifest, walSegments, keepStatistics] = await untilStopped(facts, stop);
   const made = await synthesizeDataDir({
     dirs,
     runAs: install.runAs,
     manifest,
     state: point.state,
     controlFile: point.controlFile,
-    walSegment,
+    walSegments,
     keepStatistics,
     readFork: async (fork) => {
       const parts: Buffer[] = [];
       for (let blkno = 0; blkno < fork.nblocks; blkno += FORK_READ_BLOCKS) {
         const count = Math.min(FORK_READ_BLOCKS, fork.nblocks - blkno);
-        parts.push(
-          await reader.read('an init fork', (node) => node.getPages({ ...fork, blkno, count, lsn })),
-        );
+        const read = reader.read('an init fork', (node) => node.getPages({ ...fork, blkno, count, lsn }));
+        parts.push(await untilStopped(read, stop));
       }
       return Buffer.concat(parts);
     },

@@ -2,14 +2,18 @@ import { existsSync, promises as fs, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DbState, parseControlFile } from '../engine/control/index.js';
 import { DbError, errorMessage } from '../engine/errors.js';
+import { formatLsn } from '../engine/lsn.js';
 import { encodeFileMessage, FILE_MESSAGE_PREFIX } from '../engine/pages/effects/files.js';
 import { Rmgr } from '../engine/wal/types.js';
 import { encodeLogicalMessage, encodeRecord, placeRecord } from '../engine/wal/writer.js';
 import type { StopMode } from './supervisor.js';
 import { startTerm, type TermContext, type TermParts } from './term-start.js';
+import { untilStopped } from './until-stopped.js';
 import { STATISTICS_FILE } from './volume-files.js';
 
 const HAND_OVER_MS = 10_000;
+/** Patience for changed settings files before a stop: without a write quorum they cannot be stored. */
+const STORE_SETTINGS_MS = 10_000;
 
 /**
  * One term of a writer: an epoch, a data directory made from storage at the epoch's start, a PostgreSQL on it, its WAL shipped.
@@ -20,31 +24,37 @@ export class Term {
   readonly ended: Promise<DbError | null>;
   private finish: (reason: DbError | null) => void = () => undefined;
   private stopping: Promise<void> | null = null;
+  /** Fires with the first immediate stop: from then on nothing waits for storage. */
+  private readonly immediate = new AbortController();
 
   private constructor(
     private readonly context: TermContext,
     readonly parts: TermParts,
   ) {
     this.ended = new Promise((resolve) => (this.finish = resolve));
-    parts.writer.once('fenced', (err) => void this.abandon(err));
+    if (parts.writer.fencedBy) void this.abandon(parts.writer.fencedBy);
+    else parts.writer.once('fenced', (err) => void this.abandon(err));
     void parts.postgres.exited.then(({ code, signal }) => this.postgresExited(code, signal));
   }
 
-  static async start(context: TermContext): Promise<Term> {
+  /** `stop` ends the start. Throws as startTerm. */
+  static async start(context: TermContext, stop?: AbortSignal): Promise<Term> {
     let term: Term | null = null;
-    const parts = await startTerm(context, (err) => void term?.abandon(err));
+    // A PostgreSQL that is stopping takes no connections any more: then there is nothing wrong.
+    const onStreamLost = (err: DbError): void => {
+      if (term && !term.stopping) void term.abandon(err);
+    };
+    const parts = await startTerm(context, onStreamLost, stop);
     term = new Term(context, parts);
     return term;
   }
 
-  get isStopping(): boolean {
-    return this.stopping !== null;
-  }
-
   /** Stops PostgreSQL the way pg_ctl does. A second call with a stronger mode hurries the first. */
   async stop(mode: StopMode): Promise<void> {
+    if (mode === 'immediate') this.immediate.abort();
     if (!this.stopping) this.stopping = this.stopNow(mode);
-    else if (mode !== 'smart') this.parts.postgres.signal(mode === 'fast' ? 'SIGINT' : 'SIGQUIT');
+    else if (mode === 'immediate') await this.parts.postgres.kill();
+    else if (mode === 'fast') this.parts.postgres.signal('SIGINT');
     return this.stopping;
   }
 
@@ -57,22 +67,26 @@ export class Term {
   private async stopNow(mode: StopMode): Promise<void> {
     const { log } = this.context;
     const { files, postgres } = this.parts;
-    if (mode !== 'immediate' && postgres.running) {
-      await files
-        .sync()
-        .catch((err: unknown) =>
-          log.error({ err: errorMessage(err) }, 'settings files could not be stored before the stop'),
-        );
+    const { signal } = this.immediate;
+    const attempt = (work: Promise<void>, failure: string): Promise<void> =>
+      untilStopped(work, signal).catch((err: unknown) => {
+        if (!signal.aborted) log.error({ err: errorMessage(err) }, failure);
+      });
+    try {
+      if (!signal.aborted && postgres.running) {
+        const soon = untilStopped(files.sync(), AbortSignal.timeout(STORE_SETTINGS_MS));
+        await attempt(soon, 'settings files could not be stored before the stop');
+      }
+      if (!signal.aborted) {
+        await attempt(files.close(), 'settings files');
+        await postgres.stop(mode);
+      } else await postgres.kill();
+      // Statistics are only of use at the end of a log that is whole.
+      if (!signal.aborted) await attempt(this.handOverStatistics(), 'statistics are not handed over');
+    } finally {
+      await this.release();
+      this.finish(null);
     }
-    await files.close();
-    await postgres.stop(mode);
-    if (mode !== 'immediate') {
-      await this.handOverStatistics().catch((err: unknown) =>
-        log.warn({ err: errorMessage(err) }, 'statistics are not handed over'),
-      );
-    }
-    await this.release();
-    this.finish(null);
   }
 
   /** Puts the statistics that PostgreSQL wrote at its clean end behind its shutdown checkpoint, as the log's last record. */
@@ -81,6 +95,14 @@ export class Term {
     const { dirs, writer, point } = this.parts;
     const control = parseControlFile(readFileSync(path.join(dirs.data, 'global/pg_control')));
     const file = path.join(dirs.data, STATISTICS_FILE);
+    const { start, end } = writer.lastRecord;
+    if (start !== control.checkpointLsn || end !== writer.endLsn) {
+      throw new DbError(
+        'COMPUTE_LOG_CUT',
+        `the log ends at ${formatLsn(writer.endLsn)} without PostgreSQL's last record at ${formatLsn(control.checkpointLsn)}`,
+        { reaction: 'retry' },
+      );
+    }
     if (control.dbState !== DbState.shutdowned || !existsSync(file)) return;
     const content = encodeFileMessage(secret, STATISTICS_FILE, await fs.readFile(file));
     const mainData = encodeLogicalMessage({ prefix: FILE_MESSAGE_PREFIX, content });
@@ -105,16 +127,22 @@ export class Term {
   /** Ends PostgreSQL at once: fenced, or cut off from the log. Nothing that it says from now on is true. */
   private async abandon(reason: DbError): Promise<void> {
     this.context.log.error({ code: reason.code }, reason.message);
-    this.stopping ??= Promise.resolve();
-    await this.parts.postgres.kill();
-    await this.release();
-    this.finish(reason);
+    this.stopping ??= this.ended.then(() => undefined);
+    this.immediate.abort();
+    try {
+      await this.parts.postgres.kill();
+      await this.release();
+    } finally {
+      this.finish(reason);
+    }
   }
 
   private async postgresExited(code: number | null, signal: NodeJS.Signals | null): Promise<void> {
     if (this.stopping) return;
     this.stopping = this.release();
-    await this.stopping;
+    await this.stopping.catch((err: unknown) =>
+      this.context.log.error({ err: errorMessage(err) }, 'the term did not end in order'),
+    );
     const how = signal ?? `exit code ${code}`;
     const words = this.parts.postgres.lastWords || 'no last words';
     // Exit 0: somebody else asked the postmaster to shut down; the compute ends with it.

@@ -1,12 +1,12 @@
 /** Reads a log through filters and hands out lines, as pg_waldump does. */
 import { DbError } from '../engine/errors.js';
 import { formatLsn, INVALID_LSN, type Lsn } from '../engine/lsn.js';
-import { formatRecord } from '../engine/wal/describe.js';
 import { WalReader, type WalEnd } from '../engine/wal/reader.js';
 import { WalStats } from '../engine/wal/stats.js';
 import type { WalRecord } from '../engine/wal/types.js';
 import type { WalInput } from './wal-input.js';
 import { recordJson } from './wal-json.js';
+import { recordLine } from './wal-line.js';
 
 export interface DumpOptions {
   start?: Lsn | undefined;
@@ -87,7 +87,7 @@ async function show(reader: WalReader, options: DumpOptions): Promise<Shown> {
       if (!matches(rec)) continue;
       count += 1;
       if (stats) stats.add(rec);
-      else if (!options.quiet) lines.push(json ? JSON.stringify(recordJson(rec)) : formatRecord(rec));
+      else if (!options.quiet) lines.push(json ? JSON.stringify(recordJson(rec)) : recordLine(rec));
       if (count >= limit) break;
     }
     if (stats) stats.startLsn = firstLsn;

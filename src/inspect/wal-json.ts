@@ -2,6 +2,7 @@
 import { formatLsn } from '../engine/lsn.js';
 import { describeRecord, imageBytes } from '../engine/wal/describe.js';
 import { forkName } from '../engine/wal/desc/text.js';
+import { shortenFile } from './wal-line.js';
 import type { WalRecord } from '../engine/wal/types.js';
 
 export interface RecordJson {
@@ -36,7 +37,7 @@ export function recordJson(rec: WalRecord): RecordJson {
     xid: rec.xid,
     totalLength: rec.raw.length,
     recordLength: rec.raw.length - imageBytes(rec),
-    description: desc,
+    description: shortenFile(desc),
     blocks: rec.blocks.map((ref) => ({
       id: ref.id,
       relation: `${ref.spcOid}/${ref.dbOid}/${ref.relNumber}`,

@@ -70,13 +70,13 @@ export class StreamSink implements Sink {
 export class FileSink implements Sink {
   private readonly fd: number;
 
-  constructor(file: string) {
-    this.fd = fs.openSync(file, 'w', 0o666);
+  constructor(file: string, mode: 'w' | 'a' = 'w') {
+    this.fd = fs.openSync(file, mode, 0o666);
   }
 
   write(data: string | Buffer): void {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-    for (let at = 0; at < bytes.length; ) at += fs.writeSync(this.fd, bytes, at);
+    for (let at = 0; at < bytes.length;) at += fs.writeSync(this.fd, bytes, at);
   }
 
   drained(): Promise<void> {

@@ -15,7 +15,11 @@ export function screenColumns(io: PsqlIo): number {
 }
 
 /** Text to the terminal, through $PSQL_PAGER or $PAGER when it does not fit the screen. */
-export async function showText(text: string, options: Pick<PrintOptions, 'pager' | 'pagerMinLines'>, io: PsqlIo): Promise<void> {
+export async function showText(
+  text: string,
+  options: Pick<PrintOptions, 'pager' | 'pagerMinLines'>,
+  io: PsqlIo,
+): Promise<void> {
   const command = io.env['PSQL_PAGER'] ?? io.env['PAGER'] ?? 'more';
   if (!io.stdinIsTty || !io.stdoutIsTty || command.trim() === '' || !overflows(text, options, io)) {
     io.stdout.write(text);
@@ -26,7 +30,11 @@ export async function showText(text: string, options: Pick<PrintOptions, 'pager'
   await pager.close();
 }
 
-function overflows(text: string, options: Pick<PrintOptions, 'pager' | 'pagerMinLines'>, io: PsqlIo): boolean {
+function overflows(
+  text: string,
+  options: Pick<PrintOptions, 'pager' | 'pagerMinLines'>,
+  io: PsqlIo,
+): boolean {
   if (options.pager === 'off') return false;
   if (options.pager === 'always') return true;
   const rows = (io.stdout as Screen).rows ?? 0;

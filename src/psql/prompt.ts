@@ -17,8 +17,8 @@ const CONTINUES: Record<PromptKind, string> = {
 };
 
 /** Marks around characters that take no room, as %[ and %] set them. */
-const HIDDEN_START = '\x01';
-const HIDDEN_END = '\x02';
+const HIDDEN_START = '\ue000';
+const HIDDEN_END = '\ue001';
 
 export function renderPrompt(session: Session, kind: PromptKind, conditions?: ConditionalStack): string {
   const name = kind === 'ready' ? 'PROMPT1' : kind === 'copy' ? 'PROMPT3' : 'PROMPT2';
@@ -33,7 +33,7 @@ export function renderPrompt(session: Session, kind: PromptKind, conditions?: Co
     else text += escape(session, letter!, kind, conditions);
   }
   if (kind === 'ready') {
-    const visible = text.replace(/\x01[^\x02]*\x02?/g, ''); // eslint-disable-line no-control-regex
+    const visible = text.replace(/\ue000[^\ue001]*\ue001?/g, '');
     session.promptWidth = displayWidth(visible.slice(visible.lastIndexOf('\n') + 1));
   }
   return text.replaceAll(HIDDEN_START, '').replaceAll(HIDDEN_END, '');

@@ -20,10 +20,14 @@ export async function openWire(session: Session, target: ResolvedConnection): Pr
   return wires[wires.length - 1]!;
 }
 
+const SERVER_GONE =
+  'server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally\n\tbefore or while processing the request.';
+
 /**
  * After the server went away: a script ends with status 2; at a prompt we try once to get back in, else go on unconnected.
  */
-export async function restoreConnection(session: Session): Promise<void> {
+export async function serverGone(session: Session): Promise<void> {
+  session.info(SERVER_GONE);
   if (!session.isInteractive) {
     session.error('connection to server was lost');
     throw new PsqlExit(EXIT_LOST);

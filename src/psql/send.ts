@@ -1,6 +1,6 @@
 /** Sends what a user typed and shows what comes back: psql's SendQuery. */
 import { copyIn } from './copy-data.js';
-import { restoreConnection } from './reconnect.js';
+import { serverGone } from './reconnect.js';
 import { alignmentOf, withThousands } from './print/table.js';
 import { htmlEscape } from './print/markup.js';
 import { tableOf, type PrintOptions, type TableContent } from './print/types.js';
@@ -13,8 +13,6 @@ import type { QueryEvent, Wire } from './wire.js';
 
 const SAVEPOINT = 'pg_psql_temporary_savepoint';
 export const NOT_CONNECTED = 'You are currently not connected to a database.';
-const SERVER_GONE =
-  'server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally\n\tbefore or while processing the request.';
 
 export interface SendOptions {
   /** \copy: where the data comes from or goes to, instead of the script or \o. */
@@ -25,7 +23,11 @@ export interface SendOptions {
 }
 
 /** Runs a query string; true when all of it succeeded. Whatever \g and the like asked for is done once. */
-export async function sendQuery(session: Session, query: string, options: SendOptions = {}): Promise<boolean> {
+export async function sendQuery(
+  session: Session,
+  query: string,
+  options: SendOptions = {},
+): Promise<boolean> {
   const { settings } = session;
   const request = session.request;
   session.request = noRequest();
@@ -57,7 +59,8 @@ async function inTransaction(
   }
   const guarded =
     session.wire!.status === 'T' &&
-    (settings.onErrorRollback === 'on' || (settings.onErrorRollback === 'interactive' && session.isInteractive));
+    (settings.onErrorRollback === 'on' ||
+      (settings.onErrorRollback === 'interactive' && session.isInteractive));
   if (guarded && !(await quietly(session, `SAVEPOINT ${SAVEPOINT}`))) return false;
 
   const execution = new Execution(session, query, request, options);
@@ -75,7 +78,11 @@ async function inTransaction(
 }
 
 /** \watch runs its query outside of all that. 1 = done, 0 = not to be repeated, -1 = failed. */
-export async function sendWatched(session: Session, query: string, options: SendOptions): Promise<1 | 0 | -1> {
+export async function sendWatched(
+  session: Session,
+  query: string,
+  options: SendOptions,
+): Promise<1 | 0 | -1> {
   if (!session.wire) {
     session.error(NOT_CONNECTED);
     return 0;
@@ -116,7 +123,9 @@ export function printNotifications(session: Session): void {
   if (!wire) return;
   for (const { channel, payload, processId } of wire.notifications.splice(0)) {
     const what = payload ? `"${channel}" with payload "${payload}"` : `"${channel}"`;
-    session.queryOut.write(`Asynchronous notification ${what} received from server process with PID ${processId}.\n`);
+    session.queryOut.write(
+      `Asynchronous notification ${what} received from server process with PID ${processId}.\n`,
+    );
   }
 }
 
@@ -183,7 +192,6 @@ class Execution {
     } finally {
       if (this.fileSink) await session.closeSink(this.fileSink);
     }
-    if (session.wire?.isLost) await restoreConnection(session);
     return this.success && !session.cancelPressed;
   }
 
@@ -203,11 +211,13 @@ class Execution {
       return true;
     }
     const quote = (text: string): string => session.client!.escapeLiteral(text);
-    const values = fields.map((f) => `(${quote(f.name)}, '${f.dataTypeID}'::pg_catalog.oid, ${f.dataTypeModifier})`);
+    const values = fields.map(
+      (f) => `(${quote(f.name)}, '${f.dataTypeID}'::pg_catalog.oid, ${f.dataTypeModifier})`,
+    );
     this.wire.query(
       `SELECT name AS "Column", pg_catalog.format_type(tp, tpm) AS "Type"\nFROM (VALUES ${values.join(',')}) s(name, tp, tpm)`,
     );
-    for (let event = await this.nextOutcome(); event; ) event = await this.handle(event);
+    for (let event = await this.nextOutcome(); event;) event = await this.handle(event);
     return this.success;
   }
 
@@ -322,8 +332,7 @@ class Execution {
     if (event.kind === 'error') {
       session.serverMessage(event.error, this.query, true);
       session.lastError = { message: event.error, query: this.query };
-    } else if (event.kind === 'lost') session.info(SERVER_GONE);
-    else return;
+    } else if (event.kind !== 'lost') return;
     if (!this.options.watch) {
       const code = event.kind === 'error' ? (event.error.code ?? '') : '';
       const message = event.kind === 'error' ? (event.error.message ?? '') : '';
@@ -333,7 +342,7 @@ class Execution {
       session.variables.set('LAST_ERROR_SQLSTATE', code);
       session.variables.set('LAST_ERROR_MESSAGE', message);
     }
-    if (event.kind === 'lost') await restoreConnection(session);
+    if (event.kind === 'lost') await serverGone(session);
   }
 
   private setResultVariables(tag: string, rowCount?: number): void {
@@ -359,7 +368,9 @@ class Execution {
   private store(fields: Field[], rows: TextRow[]): boolean {
     const { session } = this;
     if (rows.length !== 1) {
-      session.error(rows.length < 1 ? 'no rows returned for \\gset' : 'more than one row returned for \\gset');
+      session.error(
+        rows.length < 1 ? 'no rows returned for \\gset' : 'more than one row returned for \\gset',
+      );
       return false;
     }
     for (const [j, field] of fields.entries()) {

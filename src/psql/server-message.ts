@@ -111,8 +111,5 @@ function errorPosition(query: string, position: number): string[] {
   }
   const prefix = `LINE ${lineNo}: ${cutLeft ? '...' : ''}`;
   const shown = chars.slice(begin, end).join('').replaceAll('\t', ' ');
-  return [
-    `${prefix}${shown}${cutRight ? '...' : ''}`,
-    `${' '.repeat(prefix.length + at(loc) - at(begin))}^`,
-  ];
+  return [`${prefix}${shown}${cutRight ? '...' : ''}`, `${' '.repeat(prefix.length + at(loc) - at(begin))}^`];
 }

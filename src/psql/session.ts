@@ -83,7 +83,7 @@ export class Session {
   constructor(
     readonly io: PsqlIo,
     /** Where to connect when nothing says where. */
-    readonly fallback: DefaultServer | null,
+    public fallback: DefaultServer | null,
   ) {
     this.stdout = new StreamSink(io.stdout);
     this.queryOut = this.stdout;

@@ -59,7 +59,8 @@ export function parseBoolean(value: string): boolean | null {
 /** An integer as strtol(…, 0) reads it: decimal, 0x hexadecimal, 0 octal; null when it is none. */
 export function parseInteger(value: string): number | null {
   const text = value.trim();
-  if (/^[+-]?0x[0-9a-f]+$/i.test(text)) return Number(text.replace(/^[+-]/, '')) * (text.startsWith('-') ? -1 : 1);
+  if (/^[+-]?0x[0-9a-f]+$/i.test(text))
+    return Number(text.replace(/^[+-]/, '')) * (text.startsWith('-') ? -1 : 1);
   if (/^[+-]?0[0-7]+$/.test(text)) return parseInt(text, 8);
   return /^[+-]?\d+$/.test(text) ? Number(text) : null;
 }

@@ -114,7 +114,12 @@ export class Variables {
     );
 
     this.choice('ECHO', 'none', ['none', 'errors', 'queries', 'all'], (v) => (settings.echo = v));
-    this.choice('VERBOSITY', 'default', ['default', 'verbose', 'terse', 'sqlstate'], (v) => (settings.verbosity = v));
+    this.choice(
+      'VERBOSITY',
+      'default',
+      ['default', 'verbose', 'terse', 'sqlstate'],
+      (v) => (settings.verbosity = v),
+    );
     this.choice('SHOW_CONTEXT', 'errors', ['never', 'errors', 'always'], (v) => (settings.showContext = v));
     this.choice('COMP_KEYWORD_CASE', 'preserve-upper', ['lower', 'upper', 'preserve-lower', 'preserve-upper'], (v) => (settings.keywordCase = v)); // prettier-ignore
     this.choice('HISTCONTROL', 'none', ['none', 'ignorespace', 'ignoredups', 'ignoreboth'], (v) => (settings.histControl = v)); // prettier-ignore

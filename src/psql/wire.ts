@@ -88,6 +88,11 @@ export class Wire {
     return wire;
   }
 
+  /** Whether a query is running. */
+  get isBusy(): boolean {
+    return !this.ready;
+  }
+
   private get connection(): CopyConnection {
     return this.client.connection as CopyConnection;
   }
@@ -159,9 +164,7 @@ export class Wire {
   /** Asks the server, over a connection of its own, to stop the running query. */
   cancel(): void {
     const { host, port } = this.client;
-    const socket = host.startsWith('/')
-      ? net.connect(`${host}/.s.PGSQL.${port}`)
-      : net.connect(port, host);
+    const socket = host.startsWith('/') ? net.connect(`${host}/.s.PGSQL.${port}`) : net.connect(port, host);
     const request = Buffer.alloc(16);
     request.writeInt32BE(16, 0);
     request.writeInt32BE(80877102, 4); // CancelRequestCode
@@ -240,7 +243,8 @@ export class Wire {
         this.fields = message.fields as Field[];
         return;
       case 'commandComplete':
-        if (this.fields) this.emit({ kind: 'tuples', fields: this.fields, rows: this.rows, tag: message.text! });
+        if (this.fields)
+          this.emit({ kind: 'tuples', fields: this.fields, rows: this.rows, tag: message.text! });
         else this.emit({ kind: 'command', tag: message.text! });
         this.fields = null;
         this.rows = [];
@@ -294,7 +298,8 @@ export class Wire {
   }
 
   private startup(message: Message): void {
-    if (message.name === 'parameterStatus') this.parameters.set(message.parameterName!, message.parameterValue!);
+    if (message.name === 'parameterStatus')
+      this.parameters.set(message.parameterName!, message.parameterValue!);
     else if (message.name === 'backendKeyData') {
       this.processId = message.processID!;
       this.secretKey = message.secretKey!;

@@ -26,7 +26,8 @@ export class FakePageSource implements PageSource {
       const key = `${relPath}:${b}`;
       this.asked.set(key, (this.asked.get(key) ?? 0) + 1);
     }
-    if (this.delayMs > 0) await sleep(this.delayMs);
+    // Not a reason for the test run to stay up, when nobody waits for the answer any more.
+    if (this.delayMs > 0) await sleep(this.delayMs, undefined, { ref: false });
     if (this.failure) throw this.failure;
     const handle = await fs.open(path.join(this.originalDir, relPath));
     try {

@@ -7,12 +7,12 @@
  */
 import type pg from 'pg';
 
-/** Makes the bootstrap superuser's name, which the two servers need not share, the same word. */
-const OWNER = `(case when %s = 10 then 'superuser' else pg_get_userbyid(%s) end)`;
-const owner = (column: string): string => OWNER.replaceAll('%s', column);
+/** The bootstrap superuser's name need not be the same on two servers. */
+const owner = (oid: string): string =>
+  `(case ${oid} when 10 then 'superuser' when 0 then 'public' else pg_get_userbyid(${oid}) end)`;
 const acl = (column: string): string =>
-  `coalesce((select string_agg(case when a.grantee = 0 then 'public' else ${owner('a.grantee')} end || '=' || a.privilege_type || '/' || ${owner('a.grantor')}, ',' order by 1, a.privilege_type, a.grantee::regrole::text)
-    from aclexplode(${column}) a), 'default')`.replace('order by 1, ', 'order by ');
+  `(select coalesce(string_agg(x, ',' order by x), 'default')
+    from (select ${owner('a.grantee')} || '=' || a.privilege_type || '/' || ${owner('a.grantor')} as x from aclexplode(${column}) a) s)`;
 
 const USER_SCHEMA = `n.nspname !~ '^pg_' and n.nspname <> 'information_schema'`;
 /** Objects that belong to an extension are named by it. */
@@ -34,7 +34,7 @@ const LOGICAL: Record<string, string> = {
   constraint: `select format('%s %s %s ', coalesce(c.conrelid::regclass::text, c.contypid::regtype::text), c.conname, c.convalidated) || pg_get_constraintdef(c.oid)
     from pg_constraint c join pg_namespace n on n.oid = c.connamespace where ${USER_SCHEMA}`,
   inheritance: `select format('%s %s %s', inhrelid::regclass, inhparent::regclass, inhdetachpending) from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_namespace n on n.oid = c.relnamespace where ${USER_SCHEMA} and c.relkind in ('r', 'p')`,
-  trigger: `select pg_get_triggerdef(t.oid) || t.tgenabled from pg_trigger t where not tgisinternal`,
+  trigger: `select concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled) from pg_trigger t where not tgisinternal`,
   eventTrigger: `select concat_ws(' ', evtname, evtevent, evtfoid::regproc, evtenabled, evttags::text) from pg_event_trigger`,
   rule: `select pg_get_ruledef(r.oid) from pg_rewrite r join pg_class c on c.oid = r.ev_class join pg_namespace n on n.oid = c.relnamespace where ${USER_SCHEMA} and ${notOfExtension('pg_class', 'c.oid')}`,
   policy: `select concat_ws(' ', polname, polrelid::regclass, polcmd, polpermissive, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) from pg_policy`,
@@ -66,12 +66,13 @@ const CLUSTER: Record<string, string> = {
   setting: `select concat_ws(' ', d.datname, r.rolname, s.setconfig::text) from pg_db_role_setting s left join pg_database d on d.oid = s.setdatabase left join pg_roles r on r.oid = s.setrole`,
 };
 
-/** Session settings under which values have one text form. */
-const PLAIN_TEXT = `set search_path = pg_catalog; set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 1; set row_security = off; set enable_indexscan = on`;
+/** One snapshot, and settings under which values have one text form. */
+const BEGIN = `begin isolation level repeatable read; set local search_path = pg_catalog; set local timezone = 'UTC'; set local datestyle = 'ISO';
+  set local intervalstyle = 'postgres'; set local bytea_output = 'hex'; set local extra_float_digits = 1`;
 
 export async function logicalFingerprint(client: pg.Client): Promise<string[]> {
   const lines: string[] = [];
-  await client.query(`begin isolation level repeatable read; ${PLAIN_TEXT.replaceAll('set ', 'set local ')}`);
+  await client.query(BEGIN);
   for (const [kind, query] of Object.entries({ ...CLUSTER, ...LOGICAL })) {
     const { rows } = await client.query<{ line: string }>(
       `select line from (${query}) q(line) order by line collate "C"`,
@@ -82,19 +83,28 @@ export async function logicalFingerprint(client: pg.Client): Promise<string[]> {
     `select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.relkind in ('r', 'm') and c.relpersistence = 'p' and c.relispopulated and ${USER_SCHEMA} order by 1`,
   );
-  for (const { name } of tables) lines.push(`rows: ${name} ${await digestOf(client, `${name}`, 't::text')}`);
+  lines.push(
+    ...(await digests(
+      client,
+      tables.map(({ name }) => ({ table: name, row: 't::text' })),
+    )),
+  );
   await client.query('rollback');
   return lines;
 }
 
 export async function exactFingerprint(client: pg.Client): Promise<string[]> {
-  await client.query(`begin isolation level repeatable read; ${PLAIN_TEXT.replaceAll('set ', 'set local ')}`);
-  const { rows: tables } = await client.query<{ name: string }>(
-    `select c.oid::regclass::text as name from pg_class c where c.relkind in ('r', 'm', 't') and c.relpersistence = 'p' and c.relispopulated order by 1`,
+  await client.query(BEGIN);
+  const { rows: tables } = await client.query<{ name: string; kind: string }>(
+    `select c.oid::regclass::text as name, c.relkind::text as kind from pg_class c where c.relkind in ('r', 'm', 't') and c.relpersistence = 'p' and c.relispopulated order by 1`,
   );
-  const lines: string[] = [];
-  for (const { name } of tables)
-    lines.push(`${name} ${await digestOf(client, name, `concat_ws(' ', t.ctid, t.xmin, t.xmax, t)`)}`);
+  const lines = await digests(
+    client,
+    tables.map(({ name, kind }) => ({
+      table: name,
+      row: `concat_ws(' ', t.ctid, t.xmin, t.xmax, ${kind === 't' ? 't.chunk_id, t.chunk_seq, t.chunk_data' : 't'})`,
+    })),
+  );
   const { rows: sizes } = await client.query<{ line: string }>(
     `select concat_ws(' ', c.oid::regclass, pg_relation_filenode(c.oid)) as line from pg_class c
      where c.relkind in ('r', 'm', 't', 'i') and c.relpersistence = 'p' order by 1`,
@@ -104,12 +114,25 @@ export async function exactFingerprint(client: pg.Client): Promise<string[]> {
   return lines;
 }
 
-/** Count of rows and a digest that does not depend on their order. */
-async function digestOf(client: pg.Client, table: string, row: string): Promise<string> {
-  const { rows } = await client.query<{ digest: string }>(
-    `select count(*) || ' ' || coalesce(md5(string_agg(h, '' order by h)), 'empty') as digest from (select md5(${row}) as h from only ${table} t) r`,
-  );
-  return rows[0]!.digest;
+/** Tables of one query: a round trip each would cost more than the work. */
+const TABLES_AT_ONCE = 50;
+
+/** A line each: name, count of rows, and a digest that does not depend on their order. */
+async function digests(
+  client: pg.Client,
+  tables: readonly { table: string; row: string }[],
+): Promise<string[]> {
+  const lines: string[] = [];
+  for (let at = 0; at < tables.length; at += TABLES_AT_ONCE) {
+    const queries = tables.slice(at, at + TABLES_AT_ONCE).map(
+      ({ table, row }) =>
+        `select concat_ws(' ', 'rows:', ${client.escapeLiteral(table)}, count(*), coalesce(md5(string_agg(h, '' order by h)), 'empty')) as line
+         from (select md5(${row}) as h from only ${table} t) r`,
+    );
+    const { rows } = await client.query<{ line: string }>(queries.join(' union all '));
+    lines.push(...rows.map(({ line }) => line));
+  }
+  return lines;
 }
 
 /** What is only in one of them, as a readable text; empty when they are equal. */

@@ -2,6 +2,8 @@ import { lsn } from '../../src/engine/lsn.js';
 import type {
   Append,
   AppendAnswer,
+  CommitNotice,
+  EpochHistory,
   PromiseAnswer,
   PromiseRequest,
   StartEpoch,
@@ -15,7 +17,17 @@ export type ToNode =
   | { readonly kind: 'promise'; readonly body: PromiseRequest }
   | { readonly kind: 'start'; readonly body: StartEpoch }
   | { readonly kind: 'append'; readonly body: Append; readonly bytes: readonly number[] }
-  | { readonly kind: 'fetch'; readonly epoch: number };
+  | { readonly kind: 'fetch'; readonly epoch: number }
+  | { readonly kind: 'gossip'; readonly news: News };
+
+/** What a node tells its peers: durable state, and its log itself (a real node is asked for the missing part). */
+export interface News {
+  readonly history: EpochHistory;
+  readonly promisedEpoch: number;
+  readonly promisedTo: string;
+  readonly commit: CommitNotice | null;
+  readonly bytes: readonly number[];
+}
 
 export type ToWriter =
   | { readonly kind: 'promised'; readonly body: PromiseAnswer }

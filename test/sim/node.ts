@@ -1,9 +1,10 @@
 import { INVALID_LSN, lsn } from '../../src/engine/lsn.js';
 import { Acceptor } from '../../src/engine/quorum/acceptor.js';
+import { commonPoint } from '../../src/engine/quorum/history.js';
 import type { IdentityRecord, LogState } from '../../src/engine/quorum/acceptor.js';
 import type { Append, EpochHistory, PromiseRequest, StartEpoch } from '../../src/engine/quorum/types.js';
 import type { Checker } from './checker.js';
-import type { ToNode, ToWriter } from './messages.js';
+import type { News, ToNode, ToWriter } from './messages.js';
 import { BASE } from './messages.js';
 import type { World } from './world.js';
 
@@ -28,6 +29,7 @@ function apply(log: Log, op: DiskOp): void {
 export class SimNode {
   acceptor: Acceptor;
   up = true;
+  private wiped = false;
   /** Counts restarts; whatever belongs to an older life is ignored. */
   private life = 0;
   private disk: { identity: IdentityRecord | null; log: Log | null; damaged: boolean };
@@ -45,6 +47,7 @@ export class SimNode {
     readonly id: string,
     private readonly world: World,
     private readonly checker: Checker,
+    private readonly syncDelay: number,
     private readonly reply: (node: string, to: string, message: ToWriter) => void,
   ) {
     const state: LogState = { history: FIRST, scl: BASE, damaged: false };
@@ -89,6 +92,7 @@ export class SimNode {
 
   /** The disk is gone, and with it the promises. Only on a node that is down. */
   wipe(): void {
+    this.wiped = true;
     this.disk = { identity: null, log: null, damaged: false };
   }
 
@@ -107,6 +111,10 @@ export class SimNode {
     const { log, identity, damaged } = this.disk;
     const state = log && { history: log.history, scl: lsn(BASE + log.bytes.length), damaged };
     this.acceptor = Acceptor.recover(identity, state, INVALID_LSN);
+    if (this.acceptor.state.learner === 'amnesia' && !this.wiped)
+      this.checker.fail(`${this.id} takes itself for amnesic though its disk was never wiped`);
+    if (this.acceptor.state.learner !== 'amnesia' && this.wiped)
+      this.checker.fail(`${this.id} votes though its disk was wiped`);
     this.disk.identity = this.acceptor.identity;
     this.disk.log ??= { bytes: [], history: [] };
     this.live = { bytes: [...this.disk.log.bytes], history: this.disk.log.history };
@@ -122,6 +130,8 @@ export class SimNode {
         return this.start(from, message.body);
       case 'append':
         return this.append(from, message.body, message.bytes);
+      case 'gossip':
+        return this.learn(message.news);
       case 'fetch': {
         const upTo = Math.min(this.durableLog.length, this.acceptor.state.scl - BASE);
         if (this.acceptor.servesTail(message.epoch))
@@ -144,15 +154,17 @@ export class SimNode {
     else send();
   }
 
-  private start(from: string, message: StartEpoch): void {
+  /** `from` null: relayed by a peer, which wants no answer. */
+  private start(from: string | null, message: StartEpoch): void {
     const step = this.acceptor.startEpoch(message);
     if (step.kind === 'answer') {
-      this.reply(this.id, from, { kind: 'started', body: step.answer });
+      if (from) this.reply(this.id, from, { kind: 'started', body: step.answer });
       return;
     }
     this.persist(step.persist, () => {
       this.queue({ kind: 'history', cutAt: step.cutAt - BASE, history: step.history });
       this.whenDurable(() => {
+        if (!from) return;
         const body = this.acceptor.startEpochAnswer(message);
         if (body.accepted) this.acknowledged(body.epoch, body.scl);
         this.reply(this.id, from, { kind: 'started', body });
@@ -168,13 +180,57 @@ export class SimNode {
     }
     if (step.end > step.begin)
       this.queue({ kind: 'data', at: step.begin - BASE, bytes: bytes.slice(step.skip) });
-    this.whenDurable(() => {
+    const answer = (): void => {
+      this.checkReads();
       const body = this.acceptor.appendAnswer(message.epoch);
       if (!body) return;
       if (body.kind === 'accepted') this.acknowledged(body.epoch, body.scl);
       this.reply(this.id, from, { kind: 'appended', body });
-      this.checker.nodeReads(this.id, this.durableLog, Math.max(0, this.acceptor.readableLsn - BASE));
+    };
+    // A duplicate or a heartbeat may be answered from what is durable already, whatever else is on its way to the disk.
+    if (step.end === step.begin && this.world.chance(0.5)) answer();
+    else this.whenDurable(answer);
+  }
+
+  private checkReads(): void {
+    this.checker.nodeReads(this.id, this.durableLog, Math.max(0, this.acceptor.readableLsn - BASE));
+  }
+
+  /** What this node tells a peer; null while it has nothing to tell. */
+  get news(): News | null {
+    if (!this.up || !this.disk.log || this.disk.log.history.length === 0 || this.busy) return null;
+    const { history, bytes } = this.disk.log;
+    const { promisedEpoch, promisedTo, commitLsn } = this.acceptor.state;
+    const at = history.findLast((entry) => entry.startLsn < commitLsn);
+    const commit = at ? { epoch: at.epoch, commitLsn } : null;
+    const length = Math.min(bytes.length, Math.max(0, this.acceptor.state.scl - BASE));
+    return { history, promisedEpoch, promisedTo, commit, bytes: bytes.slice(0, length) };
+  }
+
+  /** As the daemon's catch-up: adopts an epoch that a peer has adopted, takes its commit LSN, and copies log as far as the histories agree. */
+  private learn(news: News): void {
+    const newest = news.history.at(-1)!;
+    const ours = this.acceptor.state;
+    if (ours.history.length === 0) return;
+    if (newest.epoch > ours.history.at(-1)!.epoch && newest.epoch >= ours.promisedEpoch) {
+      const { epoch } = newest;
+      const writerId = news.promisedEpoch === epoch ? news.promisedTo : 'relayed';
+      this.start(null, { epoch, writerId, handshake: 0, history: news.history });
+      return;
+    }
+    if (news.commit) this.acceptor.commitNotice(news.commit);
+    const { logEnd, history } = this.acceptor.state;
+    const common = commonPoint(history, lsn(BASE + news.bytes.length), news.history);
+    if (common === null || common <= logEnd) return;
+    const { epoch } = history.at(-1)!;
+    const step = this.acceptor.append({ epoch, begin: logEnd, end: common, commitLsn: INVALID_LSN });
+    if (step.kind === 'answer') return;
+    this.queue({
+      kind: 'data',
+      at: step.begin - BASE,
+      bytes: news.bytes.slice(step.begin - BASE, step.end - BASE),
     });
+    this.whenDurable(() => this.checkReads());
   }
 
   private acknowledged(epoch: number, scl: number): void {
@@ -222,7 +278,7 @@ export class SimNode {
     const { life } = this;
     const count = this.unsynced.length;
     this.syncing = true;
-    this.world.after(1 + this.world.random() * 10, () => {
+    this.world.after(1 + this.world.random() * this.syncDelay, () => {
       if (this.life !== life) return;
       for (const op of this.unsynced.splice(0, count)) apply(this.disk.log!, op);
       this.opsDone += count;

@@ -13,10 +13,14 @@ export interface SimOptions {
   readonly dropRate: number;
   readonly duplicateRate: number;
   readonly delayTail: number;
+  /** A sync takes up to this long: on a slow disk much happens between a write and its acknowledgement. */
+  readonly syncDelay: number;
   /** Mean time between faults. */
   readonly faultEvery: number;
   /** Disks that may be wiped in this run: fewer than Vw. */
   readonly wipes: number;
+  /** Nodes tell each other of epochs and commit LSNs, and copy log from each other. */
+  readonly gossip: boolean;
   readonly recordRate: number;
   readonly maxBatch: number;
 }
@@ -37,8 +41,10 @@ export function optionsOf(seed: number): SimOptions {
     dropRate: world.pick([0, 0.05, 0.2]),
     duplicateRate: world.pick([0, 0.1]),
     delayTail: world.pick([2, 10, 60]),
+    syncDelay: world.pick([10, 10, 150]),
     faultEvery: world.pick([100, 250, 800]),
     wipes: world.chance(0.4) ? world.between(1, quorum === '3/2/2' ? 1 : 3) : 0,
+    gossip: world.chance(0.6),
     recordRate: world.pick([0.3, 0.9]),
     maxBatch: world.pick([5, 40]),
   };
@@ -67,7 +73,7 @@ class Run {
     for (const id of ids)
       this.nodes.set(
         id,
-        new SimNode(id, this.world, this.checker, (node, to, message) =>
+        new SimNode(id, this.world, this.checker, options.syncDelay, (node, to, message) =>
           this.world.send(node, to, () => this.writers.find((w) => w.id === to)?.receive(node, message)),
         ),
       );
@@ -77,6 +83,7 @@ class Run {
   play(): SimResult {
     this.newWriter();
     this.scheduleFault();
+    if (this.options.gossip) this.scheduleGossip();
     this.world.run(this.options.duration);
     this.heal();
     this.converge();
@@ -109,18 +116,27 @@ class Run {
     });
   }
 
+  private scheduleGossip(): void {
+    const nodes = [...this.nodes.values()];
+    const [from, to] = [this.world.pick(nodes), this.world.pick(nodes)];
+    const { news } = from;
+    if (news && from !== to)
+      this.world.send(from.id, to.id, () => to.receive(from.id, { kind: 'gossip', news }));
+    this.world.after(this.world.between(5, 60), () => this.scheduleGossip());
+  }
+
   private fault(): void {
     const { world } = this;
     const node = world.pick([...this.nodes.values()]);
     const writer = world.pick(this.writers.slice(-3));
     const kind = world.pick([
-      'crash', 'crash', 'restart', 'restart', 'restart', 'wipe', 'damage', 'heal', 'heal',
+      'crash', 'crash', 'restart', 'restart', 'restart', 'wipe', 'wipe', 'damage', 'heal', 'heal',
       'writer', 'writer', 'twoWriters', 'pause', 'resume', 'partition', 'join', 'join',
     ] as const); // prettier-ignore
     this.faults[kind] = (this.faults[kind] ?? 0) + 1;
     if (kind === 'crash') node.crash();
     else if (kind === 'restart') node.restart();
-    else if (kind === 'damage') this.damage(node);
+    else if (kind === 'damage') node.damage();
     else if (kind === 'heal') node.heal();
     else if (kind === 'wipe') this.wipe(node);
     else if (kind === 'pause') writer.pause();
@@ -138,10 +154,7 @@ class Run {
     this.wipesLeft--;
     node.crash();
     node.wipe();
-  }
-
-  private damage(node: SimNode): void {
-    node.damage();
+    if (this.world.chance(0.5)) this.world.after(this.world.between(1, 300), () => node.restart());
   }
 
   private partition(): void {

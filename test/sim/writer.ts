@@ -20,6 +20,7 @@ export class SimWriter {
   readonly log: number[] = [];
   private piled: (() => void)[] = [];
   private committedLength = 0;
+  private wasRefused = false;
   private fencedAt: number | null = null;
   private records = 0;
 
@@ -55,6 +56,8 @@ export class SimWriter {
       this.piled.push(() => this.receive(node, message));
       return;
     }
+    if ('body' in message && 'promisedEpoch' in message.body && message.body.promisedEpoch > this.core.epoch)
+      this.wasRefused = true;
     switch (message.kind) {
       case 'promised':
         this.core.onPromiseAnswer(node, message.body);
@@ -151,7 +154,9 @@ export class SimWriter {
     if (length < this.committedLength) this.checker.fail(`${this.id}: commit LSN went back to ${length}`);
     if (this.fencedAt !== null && length !== this.fencedAt)
       this.checker.fail(`${this.id} commits after it was fenced`);
-    if (this.core.phase === 'fenced') this.fencedAt ??= length;
+    if (this.wasRefused !== (this.core.phase === 'fenced'))
+      this.checker.fail(`${this.id} was ${this.wasRefused ? '' : 'not '}refused, but is ${this.core.phase}`);
+    if (this.wasRefused) this.fencedAt ??= length;
     if (length > this.committedLength) this.checker.commits(this.core.epoch, this.log, length);
     this.committedLength = length;
   }

@@ -65,7 +65,12 @@ export class Extents {
   damages: Damage[] = [];
 
   /** `base` is the log's first LSN. */
-  constructor(private readonly base: Lsn) {}
+  constructor(private base: Lsn) {}
+
+  /** First LSN of the log. */
+  get start(): Lsn {
+    return this.base;
+  }
 
   /** End of the log as indexed: damaged and healed stretches count. */
   get end(): Lsn {
@@ -96,8 +101,12 @@ export class Extents {
     last.endOffset = offset + frameBytes;
   }
 
-  /** The log ends at `at` from now on. */
+  /** The log ends at `at` from now on. An empty log may also be moved forward: it then begins there. */
   cut(at: Lsn): void {
+    if (at > this.end) {
+      if (this.end === this.base) this.base = at;
+      return;
+    }
     while (this.runs.length > 0 && this.runs.at(-1)!.begin >= at) this.runs.pop();
     const last = this.runs.at(-1);
     if (last) {

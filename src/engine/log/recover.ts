@@ -86,7 +86,7 @@ export async function recoverLog(fs: LogFs, dir: string, owner: LogOwner): Promi
         extents.damage({ begin, end, file, offset: item.at, reason, payloadCrc });
       } else if (item.info.type === FrameType.history) {
         history = decodeHistory(item.payload);
-        if (item.info.begin < extents.end) extents.cut(item.info.begin);
+        extents.cut(item.info.begin);
       } else {
         const { begin, length, type } = item.info;
         if (type === FrameType.data) extents.add(begin, length, sequence, item.at, item.frameBytes);
@@ -102,7 +102,16 @@ export async function recoverLog(fs: LogFs, dir: string, owner: LogOwner): Promi
     }
   }
   const lastSequence = files.at(-1)!.sequence;
-  return { startLsn, history, extents, lastSequence, lastOffset, tornTail, leftover, bytesScanned };
+  return {
+    startLsn: extents.start,
+    history,
+    extents,
+    lastSequence,
+    lastOffset,
+    tornTail,
+    leftover,
+    bytesScanned,
+  };
 }
 
 /** What is missing between the log so far and a file's beginning is damage: frames, or whole files, are gone. */

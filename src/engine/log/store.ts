@@ -49,7 +49,7 @@ interface Waiter {
  */
 export class LogStore {
   readonly report: OpenReport;
-  readonly startLsn: Lsn;
+  private start: Lsn;
   private readonly cache: TailCache;
   private readonly queue: WriteQueue;
   private readonly files: LogFiles;
@@ -71,7 +71,7 @@ export class LogStore {
     const owner = { volumeId: options.volumeId, nodeId: options.nodeId };
     this.files = new LogFiles(fs, dir, owner, fileBytes, found.lastSequence, found.lastOffset);
     this.extents = found.extents;
-    this.startLsn = found.startLsn;
+    this.start = found.startLsn;
     this.end = this.durable = found.extents.end;
     this.entries = this.durableEntries = found.history;
     this.cache = new TailCache(this.end, cacheBytes);
@@ -124,6 +124,11 @@ export class LogStore {
     if (found.leftover) await fs.unlink(found.leftover);
     await store.files.settle();
     return store;
+  }
+
+  /** First LSN of the log (inclusive). */
+  get startLsn(): Lsn {
+    return this.start;
   }
 
   /** End of the log as appended (exclusive). */
@@ -184,11 +189,13 @@ export class LogStore {
 
   /**
    * The log ends at `cutAt` now and has this epoch history. Effective at once in memory, durable with the next sync(); a crash before
-   * that leaves the log as it was. Throws LOG_NOT_CONTIGUOUS (bug) when cutAt is outside [startLsn, endLsn].
+   * that leaves the log as it was. An empty log may be moved to any later LSN: a node that lost its log begins anew where its peers' begins.
+   * Throws LOG_NOT_CONTIGUOUS (bug) when cutAt is outside [startLsn, endLsn] otherwise.
    */
   setHistory(cutAt: Lsn, history: EpochHistory): void {
     this.assertOpen();
-    if (cutAt > this.end || cutAt < this.startLsn)
+    const empty = this.start === this.end;
+    if (cutAt < this.start || (cutAt > this.end && !empty))
       throw new DbError(
         'LOG_NOT_CONTIGUOUS',
         `cut at ${formatLsn(cutAt)}, outside of the log [${formatLsn(this.startLsn)}, ${formatLsn(this.end)})`,
@@ -196,6 +203,7 @@ export class LogStore {
       );
     this.queue.history(cutAt, history);
     this.entries = history;
+    if (empty) this.start = cutAt;
     this.end = cutAt;
     this.durable = lsn(Math.min(this.durable, cutAt));
     if (this.batch) this.batch.cutAt = lsn(Math.min(this.batch.cutAt ?? cutAt, cutAt));
@@ -345,8 +353,9 @@ export class LogStore {
         durable = end;
       } else if (frame.type === FrameType.heal) this.extents.patch({ begin, end, file, offset, frameBytes });
       else {
-        if (begin < this.extents.end) this.extents.cut(begin);
-        durable = lsn(Math.min(durable, begin));
+        const moved = begin > this.extents.end;
+        this.extents.cut(begin);
+        durable = moved ? begin : lsn(Math.min(durable, begin));
         this.durableEntries = batch.histories[histories++ >> 1]!;
       }
     });

@@ -73,7 +73,7 @@ export class TailCache {
       last.bytes = last.bytes.subarray(0, end - last.begin);
     }
     this.stop = end;
-    this.start = lsn(Math.min(this.start, end));
+    if (this.pieces.length === this.first) this.start = end;
     this.chunk = Buffer.alloc(0); // the cut bytes may still be on their way to the disk: never write over them
     this.chunkUsed = 0;
   }

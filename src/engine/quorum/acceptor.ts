@@ -105,6 +105,11 @@ export class Acceptor {
   /** Where the present history cut the log when it was adopted. */
   private lastCut: Lsn;
   private durableEpoch: Epoch;
+  /**
+   * The lowest position that the disk may show after a crash now: while histories are adopted and not durable yet (there may be several), a crash leaves
+   * the log as it was before, or as any of them made it.
+   */
+  private floor: LogPosition;
   private commit: Lsn;
   private learnerReason: LearnerReason | null;
 
@@ -122,6 +127,7 @@ export class Acceptor {
     this.durableEpoch = log.history.at(-1)?.epoch ?? -1;
     this.commit = commitLsn;
     this.learnerReason = learner;
+    this.floor = this.position;
   }
 
   /** A node of a new volume, whose log was just imported: history [{ epoch: 0, startLsn }]. All of it counts as committed. */
@@ -154,7 +160,7 @@ export class Acceptor {
 
   /** The record to keep in identity.db as of now. */
   get identity(): IdentityRecord {
-    return this.identityWith(this.promised, this.position);
+    return { ...this.promised, amnesia: this.learnerReason === 'amnesia', floor: this.floor };
   }
 
   get state(): AcceptorState {
@@ -239,16 +245,14 @@ export class Acceptor {
     const changed = epoch > this.promised.promisedEpoch || message.writerId !== this.promised.promisedTo;
     if (this.durableEpoch === epoch && !changed)
       return { kind: 'answer', answer: this.startAnswer(message, true) };
-    // A crash may come before or after the cut is durable: the floor must hold for the log of either moment.
-    const before = this.position;
     if (this.entries.at(-1)?.epoch !== epoch) {
       this.entries = history;
       this.end = this.lastCut = cutAt;
       this.durableEnd = lsn(Math.min(this.durableEnd, cutAt));
+      if (comparePositions(this.position, this.floor) < 0) this.floor = this.position;
     }
     this.promised = promised;
-    const floor = comparePositions(before, this.position) < 0 ? before : this.position;
-    return { kind: 'adopt', persist: this.identityWith(promised, floor), cutAt, history };
+    return { kind: 'adopt', persist: this.identity, cutAt, history };
   }
 
   /** The answer to StartEpoch, once what its step asked for is durable. Refuses if a newer epoch came in between. */
@@ -290,6 +294,7 @@ export class Acceptor {
       );
     this.durableEnd = end;
     this.durableEpoch = historyEpoch;
+    if (adopted) this.floor = this.position;
   }
 
   /** The answer to Append(s) of `epoch` as of now; null while the epoch's history is not durable yet (durable() will come). */
@@ -301,8 +306,12 @@ export class Acceptor {
     return { kind: 'accepted', epoch, scl: this.durableEnd, learner: this.learnerReason };
   }
 
-  /** Ignored unless this node's history has the notice's epoch: the LSN says nothing about another epoch's bytes. Never goes back. */
+  /**
+   * Ignored unless this node's history has the notice's epoch: the LSN says nothing about another epoch's bytes. Also ignored while a
+   * history is adopted but not durable, so that commitLsn always fits the history on disk, which is what peers are told. Never goes back.
+   */
   commitNotice(notice: CommitNotice): void {
+    if (this.durableEpoch !== this.entries.at(-1)?.epoch) return;
     const at = this.entries.findIndex((entry) => entry.epoch === notice.epoch);
     if (at < 0 || notice.commitLsn <= this.commit) return;
     const next = this.entries[at + 1];
@@ -313,13 +322,6 @@ export class Acceptor {
         { reaction: 'bug' },
       );
     this.commit = notice.commitLsn;
-  }
-
-  private identityWith(
-    promised: { readonly promisedEpoch: Epoch; readonly promisedTo: string },
-    floor: LogPosition,
-  ): IdentityRecord {
-    return { ...promised, amnesia: this.learnerReason === 'amnesia', floor };
   }
 
   private startAnswer(message: StartEpoch, accepted: boolean): StartEpochAnswer {

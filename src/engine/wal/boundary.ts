@@ -1,5 +1,5 @@
 import { DbError } from '../errors.js';
-import { formatLsn, maxAlign, type Lsn } from '../lsn.js';
+import { formatLsn, INVALID_LSN, maxAlign, type Lsn } from '../lsn.js';
 import { XLOG_BLCKSZ as PAGE } from '../page/constants.js';
 import {
   LONG_PAGE_HEADER,
@@ -18,6 +18,8 @@ import { Rmgr } from './types.js';
 export class RecordBoundaryScanner {
   /** End of the last complete record seen, as PostgreSQL stamps it on pages. */
   recordEnd: Lsn;
+  /** Start of that record; 0 before the first one. */
+  recordStart: Lsn = INVALID_LSN;
   /** Position of the next record's header once it is known where that is. */
   private nextRecord: number;
   /** Header bytes of the record at nextRecord that have come so far (a header may be cut by a chunk or a page boundary). */
@@ -41,6 +43,7 @@ export class RecordBoundaryScanner {
     for (;;) {
       if (this.pendingEnd !== 0) {
         if (this.pendingEnd > end) return;
+        this.recordStart = this.nextRecord as Lsn;
         this.recordEnd = this.pendingEnd as Lsn;
         this.nextRecord = this.skipPageHeader(this.pendingEnd);
         this.pendingEnd = 0;

@@ -145,7 +145,7 @@ function rowLines(
   const begun = new Array<boolean>(count).fill(false); // part of the current line was printed
   const marks = new Array<Mark>(count).fill('none');
   let text = '';
-  for (let more = true; more; ) {
+  for (let more = true; more;) {
     more = false;
     if (border === 2) text += format.data.left;
     for (let j = 0; j < count; j++) {

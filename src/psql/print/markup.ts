@@ -21,8 +21,7 @@ const side = (align: string | undefined): string => (align === 'r' ? 'right' : '
 
 function htmlStart(table: TableContent, options: PrintOptions, out: Out): void {
   out(`<table border="${options.border}"${options.tableAttr === null ? '' : ` ${options.tableAttr}`}>\n`);
-  if (!options.tuplesOnly && table.title !== null)
-    out(`  <caption>${htmlEscape(table.title)}</caption>\n`);
+  if (!options.tuplesOnly && table.title !== null) out(`  <caption>${htmlEscape(table.title)}</caption>\n`);
 }
 
 function htmlEnd(footers: string[], options: PrintOptions, out: Out): void {
@@ -84,8 +83,7 @@ export function printAsciidoc(table: TableContent, options: PrintOptions, out: O
   if (table.isStart) {
     const head = options.tuplesOnly ? '' : 'options="header",';
     asciidocStart(table, options, `${head}cols="${table.aligns.map(asciidocSide).join(',')}"`, out);
-    if (!options.tuplesOnly)
-      out(`${table.headers.map((header) => `^l|${escapeBars(header)}`).join(' ')}\n`);
+    if (!options.tuplesOnly) out(`${table.headers.map((header) => `^l|${escapeBars(header)}`).join(' ')}\n`);
   }
   for (const row of table.rows) {
     const cells = row.map((cell, j) => {

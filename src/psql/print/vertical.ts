@@ -54,8 +54,7 @@ export function printVertical(
   const ruleWidth = layout.headerWidth + (border < 2 && layout.headerMarks && old ? 1 : 0);
   rows.forEach((row, i) => {
     const rule = i === 0 ? format.top : format.header;
-    if (!options.tuplesOnly)
-      out(recordLine(layout, options, table.priorRows + i + 1, ruleWidth, rule));
+    if (!options.tuplesOnly) out(recordLine(layout, options, table.priorRows + i + 1, ruleWidth, rule));
     else if (i !== 0 || !table.isStart || border === 2) out(recordLine(layout, options, 0, ruleWidth, rule));
     row.forEach((data, j) => out(fieldLines(layout, headers[j]!, data)));
   });
@@ -140,7 +139,7 @@ function fieldLines(layout: Layout, header: CellLine[], data: CellLine[]): strin
   let rest = data[0]!.text;
   let restWidth = data[0]!.width;
   let wrapped = false;
-  for (let headerDone = false, dataDone = false; !headerDone || !dataDone; ) {
+  for (let headerDone = false, dataDone = false; !headerDone || !dataDone;) {
     if (border === 2) text += format.data.left;
     if (!headerDone) {
       if (border === 2 || (headerMarks && old)) text += h > 0 ? format.headerNewlineLeft : ' ';
@@ -158,8 +157,7 @@ function fieldLines(layout: Layout, header: CellLine[], data: CellLine[]): strin
       if (border === 0 && !old && headerMarks) width++;
       text += spacer(width);
     }
-    if (border > 0)
-      text += wrapped ? format.middleWrap : d === 0 ? format.data.middle : format.middleNewline;
+    if (border > 0) text += wrapped ? format.middleWrap : d === 0 ? format.data.middle : format.middleNewline;
     if (dataDone) {
       text += border < 2 ? '\n' : `${' '.repeat(dataWidth)}  ${format.data.right}\n`;
       continue;

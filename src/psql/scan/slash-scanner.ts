@@ -67,7 +67,8 @@ export class SlashScanner {
       if (opening !== null) {
         quote = opening;
         unquoted = 0;
-        const inside = opening === "'" ? this.string() : opening === '`' ? this.command() : this.doubleQuoted();
+        const inside =
+          opening === "'" ? this.string() : opening === '`' ? this.command() : this.doubleQuoted();
         if (inside === null) {
           this.host.error('unterminated quoted string');
           return null;

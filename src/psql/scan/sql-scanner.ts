@@ -77,9 +77,14 @@ export class SqlScanner {
   }
 
   /** Scans on, moving text to the buffer. `standardStrings`: backslashes in plain strings are data. */
-  scan(input: ScanInput, buffer: QueryBuffer, standardStrings: boolean): { result: ScanResult; prompt: PromptKind } {
+  scan(
+    input: ScanInput,
+    buffer: QueryBuffer,
+    standardStrings: boolean,
+  ): { result: ScanResult; prompt: PromptKind } {
     while (!input.atEnd) {
-      const stop = this.state === 'initial' ? this.plain(input, buffer, standardStrings) : this.quoted(input, buffer);
+      const stop =
+        this.state === 'initial' ? this.plain(input, buffer, standardStrings) : this.quoted(input, buffer);
       if (stop) return { result: stop, prompt: 'ready' };
     }
     return this.atLineEnd(buffer);
@@ -197,7 +202,8 @@ export class SqlScanner {
     this.wordCount++;
     if (this.parenDepth > 0 || !ROUTINE_START.test(this.words)) return;
     if (word === 'begin') this.beginDepth++;
-    else if (word === 'case' && this.beginDepth > 0) this.beginDepth++; // CASE has an END too
+    else if (word === 'case' && this.beginDepth > 0)
+      this.beginDepth++; // CASE has an END too
     else if (word === 'end' && this.beginDepth > 0) this.beginDepth--;
   }
 
@@ -241,7 +247,11 @@ export class SqlScanner {
 
   private string(take: (pattern: RegExp) => string | null): void {
     const inside =
-      this.state === 'bits' ? /[^']+/y : this.state === 'escape-string' ? /(?:[^\\']|\\[^]|'')+/y : /(?:[^']|'')+/y;
+      this.state === 'bits'
+        ? /[^']+/y
+        : this.state === 'escape-string'
+          ? /(?:[^\\']|\\[^]|'')+/y
+          : /(?:[^']|'')+/y;
     if (take(inside) !== null) return;
     if (take(/'/y) !== null) {
       this.stringState = this.state;

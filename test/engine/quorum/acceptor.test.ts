@@ -74,6 +74,14 @@ describe('Acceptor', () => {
     });
   });
 
+  it('gives its uncommitted tail only to the writer whose promise is the newest', () => {
+    const node = inEpoch1();
+    assert.deepEqual([node.servesTail(1), node.servesTail(2)], [true, false]);
+    node.promise({ epoch: 2, writerId: 'w2' });
+    assert.deepEqual([node.servesTail(1), node.servesTail(2)], [false, true]);
+    assert.equal(Acceptor.recover(null, null, INVALID_LSN).servesTail(0), false);
+  });
+
   it('answers an append by what is durable, skips what it has, and names a gap', () => {
     const node = inEpoch1();
     assert.deepEqual(append(node, 1, 100, 150), { kind: 'write', skip: 0, begin: at(100), end: at(150) });

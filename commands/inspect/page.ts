@@ -1,0 +1,68 @@
+import { Args, Flags } from '@oclif/core';
+import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
+import { defaultServer } from '../../src/cluster/default-server.js';
+import { promptPassword } from '../../src/cluster/prompt.js';
+import { DbError } from '../../src/engine/errors.js';
+import { lsnFlag } from '../../src/inspect/flags.js';
+import { formatPage } from '../../src/inspect/page-print.js';
+import { pageReport, type PageReport } from '../../src/inspect/page-report.js';
+import { resolveRelation } from '../../src/inspect/relation.js';
+import { VolumeTool } from '../../src/inspect/volume.js';
+import { parseFork } from '../../src/inspect/wal-filter.js';
+
+export default class InspectPage extends AuroraCommand {
+  static override summary =
+    'Show one page of a relation as storage has it, at any LSN, and what it is built from.';
+  static override description = `Prints the decoded page header, line pointers and tuples (of heaps, B-trees, sequences and visibility maps), and the page's
+version chain: the stored image and the log records on top of it. RELATION is a name, which PostgreSQL resolves, or
+SPC/DB/REL in numbers, for which one running storage node is enough.`;
+  static override examples = [
+    '<%= config.bin %> inspect page -D ./aurora-data --db mydb public.accounts 0',
+    '<%= config.bin %> inspect page -D ./aurora-data --db mydb accounts_pkey 1 --json',
+    '<%= config.bin %> inspect page -D ./aurora-data 1663/5/1259 0 --lsn 0/1A2B3C4',
+  ];
+  static override args = {
+    relation: Args.string({
+      ignoreStdin: true,
+      description: 'name of a table, index or sequence, or SPC/DB/REL',
+      required: true,
+    }),
+    block: Args.string({ ignoreStdin: true, description: 'block number, from 0', required: true }),
+  };
+  static override flags = {
+    ...clusterFlag,
+    lsn: lsnFlag({ description: 'as of this LSN (default: now)' }),
+    db: Flags.string({ description: 'database of the relation', env: 'PGDATABASE', helpValue: 'NAME' }),
+    fork: Flags.string({
+      char: 'F',
+      description: 'main, fsm, vm or init',
+      helpValue: 'FORK',
+      default: 'main',
+    }),
+  };
+  static override enableJsonFlag = true;
+
+  async run(): Promise<PageReport> {
+    const { args, flags } = await this.parse(InspectPage);
+    const root = this.requireCluster(flags.pgdata);
+    const block = blockNumber(args.block);
+    const fork = parseFork(flags.fork);
+    const volume = await VolumeTool.open(root);
+    try {
+      const relation = await resolveRelation(args.relation, defaultServer(root)!, flags.db, () =>
+        promptPassword('Password: '),
+      );
+      const report = await pageReport(volume, relation, fork, block, flags.lsn);
+      this.log(formatPage(report));
+      return report;
+    } finally {
+      volume.close();
+    }
+  }
+}
+
+function blockNumber(text: string): number {
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : NaN;
+  if (value <= 0xfffffffe) return value;
+  throw new DbError('USAGE_BLOCK', `invalid block number: "${text}"`);
+}

@@ -1,0 +1,191 @@
+/** Every wrong input ends with one clear line on standard error, the right exit status, and nothing made on disk. */
+import assert from 'node:assert/strict';
+import { promises as fs } from 'node:fs';
+import path from 'node:path';
+import { aurora, tempFolder, type CliOptions } from './cli.js';
+
+interface Case {
+  args: string[];
+  status: number;
+  /** The line after `aurora COMMAND: error: `. */
+  says: RegExp;
+  options?: CliOptions;
+}
+
+describe('wrong input to the commands', function () {
+  this.timeout(120_000);
+  let dir: string;
+  let remove: () => Promise<void>;
+  const at = (name: string): string => path.join(dir, name);
+
+  before(async () => {
+    ({ dir, remove } = await tempFolder());
+    await fs.mkdir(at('full'));
+    await fs.writeFile(at('full/file'), 'mine');
+    await fs.writeFile(at('empty-password'), '\n');
+    await fs.writeFile(at('not-wal'), 'text');
+    await fs.mkdir(at('no-wal'));
+  });
+  after(() => remove());
+
+  const usage: Record<string, () => Case> = {
+    'no directory': () => ({ args: ['status'], status: 1, says: /no cluster directory specified/ }),
+    'a directory that does not exist': () => ({
+      args: ['status', '-D', at('none')],
+      status: 4,
+      says: /none" is not an OpenAurora cluster/,
+    }),
+    'start without a cluster': () => ({
+      args: ['start', '-D', at('none')],
+      status: 1,
+      says: /not an OpenAurora cluster/,
+    }),
+    'stop without a cluster': () => ({
+      args: ['stop', '-D', at('none')],
+      status: 1,
+      says: /not an OpenAurora cluster/,
+    }),
+    'an empty AURORA_HOME': () => ({
+      args: ['stop'],
+      status: 1,
+      says: /AURORA_HOME unset/,
+      options: { env: { AURORA_HOME: '' } },
+    }),
+    'an unknown flag': () => ({
+      args: ['start', '--bogus'],
+      status: 1,
+      says: /unrecognized option "--bogus"/,
+    }),
+    'a flag without its value': () => ({ args: ['stop', '-D'], status: 1, says: /--pgdata expects a value/ }),
+    'a port that is no number': () => ({ args: ['start', '-p', 'abc'], status: 1, says: /--port.*integer/ }),
+    'a port out of range': () => ({
+      args: ['initdb', '-D', at('new'), '-p', '70000'],
+      status: 1,
+      says: /--port.*65535/,
+    }),
+    'an unknown shutdown mode': () => ({
+      args: ['stop', '-D', at('none'), '-m', 'silly'],
+      status: 1,
+      says: /--mode: unrecognized shutdown mode "silly"/,
+    }),
+    'too many arguments': () => ({
+      args: ['dropdb', '-i', 'a', 'b'],
+      status: 1,
+      says: /too many .*\(first is "b"\)/,
+    }),
+    'a missing argument': () => ({ args: ['dropdb'], status: 1, says: /missing required argument "dbname"/ }),
+    'initdb in a non-empty directory': () => ({
+      args: ['initdb', '-D', at('full')],
+      status: 1,
+      says: /full" exists but is not empty/,
+    }),
+    'initdb below a file': () => ({
+      args: ['initdb', '-D', at('full/file/sub')],
+      status: 1,
+      says: /full\/file/,
+    }),
+    'initdb with an unsafe quorum': () => ({
+      args: ['initdb', '-D', at('new'), '--storage-nodes', '3', '--write-quorum', '1', '--read-quorum', '1'],
+      status: 1,
+      says: /quorum 3\/1\/1 .* is unsafe/,
+    }),
+    'initdb with no C compiler': () => ({
+      args: ['initdb', '-D', at('new')],
+      status: 1,
+      says: /no C compiler: "\/nonexistent\/cc" was not found/,
+      options: { env: { CC: '/nonexistent/cc' } },
+    }),
+    'initdb with no PostgreSQL': () => ({
+      args: ['initdb', '-D', at('new')],
+      status: 1,
+      says: /\/nonexistent\/postgres/,
+      options: { env: { AURORA_PG_BINDIR: '/nonexistent' } },
+    }),
+    'initdb with a missing password file': () => ({
+      args: ['initdb', '-D', at('new'), '--pwfile', at('none')],
+      status: 1,
+      says: /could not open file ".*none" for reading: No such file or directory/,
+    }),
+    'initdb with an empty password file': () => ({
+      args: ['initdb', '-D', at('new'), '--pwfile', at('empty-password')],
+      status: 1,
+      says: /password file ".*" is empty/,
+    }),
+    'initdb with a password prompt and nobody there': () => ({
+      args: ['initdb', '-D', at('new'), '-W'],
+      status: 1,
+      says: /no password was given/,
+    }),
+    "initdb with an encoding that PostgreSQL's initdb refuses": () => ({
+      args: ['initdb', '-D', at('new'), '-E', 'NOPE'],
+      status: 1,
+      says: /"NOPE" is not a valid server encoding name/,
+    }),
+    'initdb with an authentication method that does not exist': () => ({
+      args: ['initdb', '-D', at('new'), '-A', 'bogus'],
+      status: 1,
+      says: /invalid authentication method "bogus"/,
+    }),
+    'createdb without a server': () => ({
+      args: ['createdb', '-h', at('nobody'), 'x'],
+      status: 1,
+      says: /connection to server on socket ".*nobody\/.s.PGSQL.5432" failed: No such file or directory/,
+    }),
+    'inspect wal of nothing': () => ({
+      args: ['inspect', 'wal', at('none')],
+      status: 1,
+      says: /could not open ".*none": No such file or directory/,
+    }),
+    'inspect wal of a folder without WAL': () => ({
+      args: ['inspect', 'wal', at('no-wal')],
+      status: 1,
+      says: /no WAL segment files in/,
+    }),
+    'inspect wal of a file that is no segment': () => ({
+      args: ['inspect', 'wal', at('not-wal')],
+      status: 1,
+      says: /is not a WAL segment file/,
+    }),
+    'inspect wal with a bad LSN': () => ({
+      args: ['inspect', 'wal', '--start', 'zz'],
+      status: 1,
+      says: /--start: invalid WAL location: "zz"/,
+    }),
+    'inspect wal with an unknown resource manager': () => ({
+      args: ['inspect', 'wal', '-r', 'Nope'],
+      status: 1,
+      says: /resource manager "Nope" does not exist/,
+    }),
+    'inspect wal with a block and no relation': () => ({
+      args: ['inspect', 'wal', '-B', '1'],
+      status: 1,
+      says: /--block requires option --relation/,
+    }),
+    'inspect page with a bad block': () => ({
+      args: ['inspect', 'page', '-D', at('none'), '1663/5/1259', 'x'],
+      status: 1,
+      says: /invalid block number: "x"/,
+    }),
+  };
+
+  for (const [name, make] of Object.entries(usage)) {
+    it(`${name}`, async () => {
+      const { args, status, says, options } = make();
+      const result = await aurora(args, options);
+      const lines = result.stderr.split('\n').filter((line) => / error: /.test(line));
+      assert.equal(lines.length, 1, `one line expected, got: ${result.stderr}`);
+      assert.match(lines[0]!, says);
+      assert.match(lines[0]!, new RegExp(`aurora ${args[0]}( wal| page)?: error: `));
+      assert.doesNotMatch(result.stderr, /\n\s+at /, 'a stack trace is not for users');
+      assert.equal(result.status, status, result.stderr);
+      const left = (await fs.readdir(dir)).sort();
+      assert.deepEqual(left, ['empty-password', 'full', 'no-wal', 'not-wal'], 'something was left behind');
+    });
+  }
+
+  it('as JSON too, for a command that prints JSON', async () => {
+    const { status, stdout } = await aurora(['status', '-D', at('none'), '--json']);
+    assert.equal(status, 4);
+    assert.equal((JSON.parse(stdout) as { error: { code: string } }).error.code, 'CLUSTER_MISSING');
+  });
+});
