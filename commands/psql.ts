@@ -20,6 +20,7 @@ export default class Psql extends AuroraCommand {
     '<%= config.bin %> psql -X -v ON_ERROR_STOP=1 -1 -f schema.sql mydb',
     '<%= config.bin %> psql -At -F, -c "select * from t" postgresql://alice@localhost/mydb',
   ];
+  static override usage = ['psql [OPTION]... [DBNAME [USERNAME]]'];
   static override strict = false;
   static override args = {
     dbname: Args.string({ description: 'database, connection URI or string' }),

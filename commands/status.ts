@@ -30,7 +30,8 @@ export default class Status extends AuroraCommand {
     try {
       report = await clusterStatus(this.requireCluster(flags.pgdata));
     } catch (err) {
-      if (isDbError(err, 'CLUSTER_MISSING')) this.failureStatus = EXIT_NO_CLUSTER;
+      if (isDbError(err, 'CLUSTER_MISSING') || isDbError(err, 'CLUSTER_DENIED'))
+        this.failureStatus = EXIT_NO_CLUSTER;
       throw err;
     }
     if (flags.dsn) this.log(dsn(report));

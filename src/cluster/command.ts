@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync } from 'node:fs';
 import path from 'node:path';
 import { Command, Errors, Flags } from '@oclif/core';
 import { DbError, errorMessage } from '../engine/errors.js';
@@ -44,7 +44,7 @@ export abstract class AuroraCommand extends Command {
   }
 
   protected requireCluster(dir: string | undefined): string {
-    if (dir !== undefined && dir !== '') return dir;
+    if (dir !== undefined && dir !== '') return assertOurs(dir);
     throw new DbError(
       'USAGE_NO_CLUSTER',
       'no cluster directory specified and environment variable AURORA_HOME unset',
@@ -81,6 +81,23 @@ export abstract class AuroraCommand extends Command {
       err instanceof DbError && err.code === 'INTERRUPTED' ? /SIG\w+/.exec(message)?.[0] : undefined;
     this.exit(SIGNAL_STATUS[signal ?? ''] ?? this.failureStatus);
   }
+}
+
+/**
+ * Without access to a cluster's files it looks as if it did not run, or were not there: say what is the matter instead.
+ * Throws CLUSTER_DENIED.
+ */
+function assertOurs(dir: string): string {
+  try {
+    accessSync(path.join(dir, 'secret'), constants.R_OK);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EACCES')
+      throw new DbError('CLUSTER_DENIED', `could not access directory "${dir}": Permission denied`, {
+        hint: 'Run this as the account that created the cluster.',
+        cause,
+      });
+  }
+  return dir;
 }
 
 /** Absolute, because daemons run elsewhere, and known to be writable before anything is started. Throws USAGE_LOG_FILE. */

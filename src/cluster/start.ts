@@ -79,8 +79,8 @@ async function startMissing(
 }
 
 /**
- * Starts the storage nodes that do not run; ports that others took meanwhile are replaced while no node runs. False when all of them
- * ran already.
+ * Starts the storage nodes that do not run; ports that others took meanwhile are replaced while no node runs. False when there was
+ * none to start.
  */
 async function startStorage(
   layout: ClusterLayout,
@@ -111,7 +111,7 @@ async function startStorage(
   // A cluster without one node is alive; without a write quorum it is not.
   if (volume.copies - failures.length < volume.writeQuorum) throw failures[0]!.reason;
   for (const failure of failures) options.progress?.(`warning: ${(failure.reason as Error).message}`);
-  return down.length > 0;
+  return failures.length < down.length;
 }
 
 /** Starts one storage node of the cluster. */

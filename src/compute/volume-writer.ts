@@ -44,6 +44,8 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   private readonly heartbeat: NodeJS.Timeout;
   private commitNews: NodeJS.Timeout | null = null;
   private lastCommitSent = 0;
+  /** Where the bytes begin that sendNew() will send, null when there are none. */
+  private unsentFrom: Lsn | null = null;
   private closed = false;
   private fencedError: DbError | null = null;
   /** Since when the commit LSN has not moved although records wait for it. */
@@ -142,6 +144,17 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     this.buffer.push(bytes);
     this.scanner.push(begin, bytes);
     this.core.appended(this.buffer.end, this.scanner.recordEnd);
+    if (this.unsentFrom !== null) return;
+    // One read of PostgreSQL's socket may hold the WAL of many commits: they go out together, once it is taken apart.
+    this.unsentFrom = begin;
+    queueMicrotask(() => this.sendNew());
+  }
+
+  /** Sends what was appended since the last time, as one frame, to each node that has all before it. */
+  private sendNew(): void {
+    const begin = this.unsentFrom!;
+    this.unsentFrom = null;
+    if (this.closed || this.isFenced) return;
     let frame: Buffer | null = null;
     for (const client of this.links.connected()) {
       const progress = this.core.progress(client.nodeId);
@@ -154,9 +167,10 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
         this.startPump(client);
         continue;
       }
-      const message = this.core.nextAppend(client.nodeId, bytes.length)!;
-      frame ??= encodeAppend({ epoch: message.epoch, begin, commitLsn: message.commitLsn, bytes });
-      this.lastCommitSent = message.commitLsn;
+      const message = this.core.nextAppend(client.nodeId, this.buffer.end - begin)!;
+      const { epoch, commitLsn } = message;
+      frame ??= encodeAppend({ epoch, begin, commitLsn, bytes: this.buffer.slice(begin, message.end) });
+      this.lastCommitSent = commitLsn;
       client.appendEncoded(frame);
       this.sentBytes += frame.length;
     }

@@ -32,8 +32,11 @@ export class NodeLogSource implements WalSource {
     return new NodeLogSource(log, header?.segmentSize ?? segmentWithout(log), header?.systemId);
   }
 
+  /** Up to the next damage, if there is any; throws LOG_DAMAGED when that is at `begin`. */
   read(begin: Lsn, end: Lsn): Promise<Buffer> {
-    return this.log.read(begin, lsn(Math.min(end, Math.max(begin, this.end))));
+    const damage = this.log.damages.find((d) => d.begin > begin && d.begin < end);
+    const upTo = Math.min(end, damage?.begin ?? end, this.end);
+    return this.log.read(begin, lsn(Math.max(begin, upTo)));
   }
 
   async close(): Promise<void> {

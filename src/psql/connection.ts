@@ -55,12 +55,21 @@ export function resolveConnection(
   const extra: pg.ClientConfig = {};
   if (mode === 'require') extra.ssl = { rejectUnauthorized: false };
   else if (mode === 'verify-ca' || mode === 'verify-full') extra.ssl = true;
-  const optionsText = given.options ?? env['PGOPTIONS'];
+  const optionsText = [given.options ?? env['PGOPTIONS'] ?? '', ...settingsFromEnv(env)].join(' ').trim();
   if (optionsText) extra.options = optionsText;
   const timeout = Number(given.connectTimeout ?? env['PGCONNECT_TIMEOUT']);
   if (timeout > 0) extra.connectionTimeoutMillis = timeout * 1000;
   extra.application_name = given.applicationName ?? env['PGAPPNAME'] ?? options.applicationName ?? 'aurora';
   return { host, port, user, database, password, extra };
+}
+
+/** Settings that libpq takes from the environment. */
+function settingsFromEnv(env: NodeJS.ProcessEnv): string[] {
+  const names = { PGDATESTYLE: 'datestyle', PGTZ: 'timezone', PGGEQO: 'geqo' };
+  return Object.entries(names).flatMap(([variable, setting]) => {
+    const value = env[variable];
+    return value ? [`-c ${setting}=${value.replace(/[\\\s]/g, '\\$&')}`] : [];
+  });
 }
 
 /** Connects; asks for a password when the server wants one and asking is allowed. Throws PSQL_CONNECT in psql's words. */
@@ -196,7 +205,15 @@ function parseUri(text: string): Given {
 function set(given: Given, keyword: string, value: string): void {
   const key = KEYWORDS[keyword];
   if (!key) throw new DbError('USAGE_CONNECTION', `invalid connection option "${keyword}"`);
-  if (key !== 'port') given[key] = value;
-  else if (/^\d{1,5}$/.test(value) && Number(value) > 0 && Number(value) < 65536) given.port = Number(value);
-  else throw new DbError('USAGE_CONNECTION', `invalid port number: "${value}"`);
+  if (key === 'port') given.port = parsePort(value);
+  else given[key] = value;
+}
+
+/** A port as text. Throws USAGE_CONNECTION. */
+export function parsePort(text: string): number {
+  if (!/^\s*\d+\s*$/.test(text))
+    throw new DbError('USAGE_CONNECTION', `invalid integer value "${text}" for connection option "port"`);
+  const port = Number(text);
+  if (port < 1 || port > 65535) throw new DbError('USAGE_CONNECTION', `invalid port number: "${text}"`);
+  return port;
 }

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import { ConditionalStack } from './conditional.js';
-import { resolveConnection, type DefaultServer } from './connection.js';
+import { parsePort, resolveConnection, type DefaultServer } from './connection.js';
 import { errorMessage, isDbError } from '../engine/errors.js';
 import { expandTilde, FileSink, systemReason, type PsqlIo, type Sink } from './io.js';
 import { runFile } from './main-loop.js';
@@ -63,7 +63,8 @@ export async function runPsql(
     if (err instanceof PsqlExit) return err.status;
     if (!isDbError(err)) throw err;
     session.error(errorMessage(err));
-    return err.code === 'PSQL_CONNECT' || err.code.startsWith('USAGE_') ? EXIT_LOST : EXIT_FAILURE;
+    if (err.hint) session.hint(err.hint);
+    return session.wire ? EXIT_FAILURE : EXIT_LOST;
   } finally {
     stopWatching();
     if (session.queryOut !== session.stdout) await session.queryOut.close();
@@ -239,11 +240,7 @@ async function perform(session: Session, plan: Plan): Promise<number> {
     const { terminalAsk } = await import('./terminal.js');
     session.ask = terminalAsk(session);
   }
-  const port = plan.port === undefined ? undefined : portNumber(plan.port);
-  if (port === null) {
-    session.error(`invalid port number: "${plan.port}"`);
-    return EXIT_LOST;
-  }
+  const port = plan.port === undefined ? undefined : parsePort(plan.port);
   const target = resolveConnection(
     {
       host: plan.host,
@@ -269,10 +266,6 @@ async function perform(session: Session, plan: Plan): Promise<number> {
   session.terse = true;
   const { runInteractive } = await import('./interactive.js');
   return runInteractive(session, !plan.noReadline);
-}
-
-function portNumber(text: string): number | null {
-  return /^\d{1,5}$/.test(text) && Number(text) > 0 && Number(text) < 65536 ? Number(text) : null;
 }
 
 /** -L appends, unlike other output files. */

@@ -34,12 +34,15 @@ describe('man pages', function () {
   it('render without a warning', function () {
     if (spawnSync('groff', ['--version']).error) this.skip();
     const dir = path.join(ROOT, 'man');
-    for (const name of readdirSync(dir)) {
-      const args = ['-man', '-Tutf8', '-ww', path.join(dir, name)];
+    const pages = readdirSync(dir);
+    assert.ok(pages.length > 10);
+    for (const name of pages) {
+      // Without grotty's bold and underline, which overstrike.
+      const args = ['-man', '-Tutf8', '-P-cbou', '-ww', path.join(dir, name)];
       const { status, stdout, stderr } = spawnSync('groff', args, { encoding: 'utf8' });
       assert.equal(status, 0, name);
       assert.equal(stderr, '', name);
-      assert.match(stdout, /SSYYNNOOPPSSIISS|SYNOPSIS/, name);
+      assert.match(stdout, /^SYNOPSIS$[\s\S]*^DESCRIPTION$/m, name);
     }
   });
 });

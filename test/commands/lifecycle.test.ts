@@ -273,17 +273,51 @@ describe('the life of a cluster', function () {
     assert.match(await ok('inspect', 'wal', path.join(root, 'storage/1'), '-n', '1'), /^rmgr: /);
   });
 
-  it('restart brings everything back, and stop --no-wait stops all of it in the end', async () => {
-    assert.match(
-      await ok('restart'),
-      /server was not running; starting it anyway[\s\S]*server started on port/,
-    );
-    await ok('dropdb', 'survivor');
-    assert.match(await ok('stop', '--no-wait'), /server shutting down/);
-    const deadline = Date.now() + 20_000;
-    while ((await processesWith(root)).length > 0) {
-      assert.ok(Date.now() < deadline, `still there: ${(await processesWith(root)).join('\n')}`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+  it("inspect wal shows a node's log up to a torn tail, or to damage, and says where", async () => {
+    const whole = (await ok('inspect', 'wal', path.join(root, 'storage/1'))).trimEnd().split('\n');
+    const spoil = async (
+      name: string,
+      how: (file: string, size: number) => Promise<void>,
+    ): Promise<CliResult> => {
+      const copy = path.join(dir, name);
+      await fs.cp(path.join(root, 'storage/1/log'), copy, { recursive: true });
+      const file = path.join(copy, (await fs.readdir(copy)).sort().at(-1)!);
+      await how(file, (await fs.stat(file)).size);
+      return fails(1, /error in WAL record|is damaged/, 'inspect', 'wal', copy);
+    };
+    const torn = await spoil('torn', (file, size) => fs.truncate(file, size - 10));
+    assert.match(torn.stderr, /error in WAL record at \S+: incomplete write in \S+torn\S+ at offset \d+/);
+    const flipped = await spoil('flipped', async (file, size) => {
+      const bytes = await fs.readFile(file);
+      bytes[size >> 1]! ^= 0x10;
+      await fs.writeFile(file, bytes);
+    });
+    assert.match(flipped.stderr, /flipped\S+: log \[\S+, \S+\) is damaged at offset \d+/);
+    for (const { stdout } of [torn, flipped]) {
+      const lines = stdout.trimEnd().split('\n');
+      assert.ok(lines.length > 1000 && lines.length < whole.length);
+      assert.deepEqual(lines, whole.slice(0, lines.length), 'what comes before is there, and right');
     }
   });
+
+  it('start --no-wait returns before the server is ready', async () => {
+    assert.match(await ok('start', '--no-wait'), /server starting/);
+    await until('the server is ready', async () => (await report()).computes[0]!.state === 'running');
+    assert.match(await ok('restart', '-m', 'immediate'), /server stopped[\s\S]*server started on port/);
+  });
+
+  it('stop --no-wait stops all of it in the end', async () => {
+    await ok('dropdb', 'survivor');
+    assert.match(await ok('stop', '--no-wait'), /server shutting down/);
+    await until('no process is left', async () => (await processesWith(root)).length === 0);
+    assert.match(await ok('restart'), /server was not running; starting it anyway/);
+  });
 });
+
+/** For states that have no event to wait for. */
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  for (const deadline = Date.now() + 20_000; !(await holds());) {
+    assert.ok(Date.now() < deadline, `not in time: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}

@@ -1,5 +1,5 @@
 /** \connect, \conninfo, \password, \encoding. */
-import { resolveConnection, type ResolvedConnection } from '../connection.js';
+import { parsePort, resolveConnection, type ResolvedConnection } from '../connection.js';
 import { errorMessage, isDbError } from '../../engine/errors.js';
 import { tableOf } from '../print/types.js';
 import { openWire } from '../reconnect.js';
@@ -64,7 +64,7 @@ function nextTarget(
   isString: boolean,
 ): ResolvedConnection {
   const { env } = session.io;
-  const port = args.port === undefined ? undefined : Number(args.port);
+  const port = args.port === undefined ? undefined : parsePort(args.port);
   if (!previous) {
     const options = { ...args, port, applicationName: 'psql' };
     return resolveConnection(options, env, session.fallback);

@@ -32,8 +32,8 @@ export async function describe(session: Session, name: string, next: NextArgumen
     withSystem: name.includes('S'),
   };
   // "x" asks for expanded output of this one.
-  if (name.slice(2).includes('x') || name.startsWith('lx') || name.startsWith('l+x'))
-    session.print = { ...print, expanded: 'on' };
+  const flags = name.startsWith('d') ? name.slice(2) : name.replace(/^list/, '');
+  if (flags.includes('x')) session.print = { ...print, expanded: 'on' };
   try {
     return await run(session, options, next);
   } finally {
@@ -52,7 +52,7 @@ function rest(next: NextArgument, pattern: string | null): string[] {
 function find(name: string): Describer | null {
   if (/^(l|list)(x?\+?|\+x)$/.test(name)) return listDatabases;
   if (/^z[Sx]*$/.test(name)) return listPrivileges;
-  if (/^d[+Sx]*$/.test(name))
+  if (/^d([+S].*)?$/.test(name))
     return (session, options) =>
       options.pattern === null ? listRelations(session, 'tvmsE', options) : describeTables(session, options);
   if (/^d[tvmisE]/.test(name)) return (session, options) => listRelations(session, name.slice(1), options);

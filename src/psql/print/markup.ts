@@ -40,7 +40,6 @@ export function printHtml(table: TableContent, options: PrintOptions, out: Out):
     }
   }
   for (const row of table.rows) {
-    if (row.length === 0) continue;
     const cells = row.map((cell, j) => `    <td align="${side(table.aligns[j])}">${htmlCell(cell)}</td>\n`);
     out(`  <tr valign="top">\n${cells.join('')}  </tr>\n`);
   }
@@ -50,7 +49,6 @@ export function printHtml(table: TableContent, options: PrintOptions, out: Out):
 export function printHtmlVertical(table: TableContent, options: PrintOptions, out: Out): void {
   if (table.isStart) htmlStart(table, options, out);
   table.rows.forEach((row, i) => {
-    if (row.length === 0) return;
     out(
       options.tuplesOnly
         ? '\n  <tr><td colspan="2">&nbsp;</td></tr>\n'
@@ -90,7 +88,7 @@ export function printAsciidoc(table: TableContent, options: PrintOptions, out: O
       if (!blank(cell)) return `|${escapeBars(cell)}`;
       return j < row.length - 1 ? '| ' : '|';
     });
-    if (row.length > 0) out(`${cells.join(' ')}\n`);
+    out(`${cells.join(' ')}\n`);
   }
   out('|====\n');
   if (table.isEnd) asciidocEnd(footersOf(table, options), options, out);
@@ -99,7 +97,7 @@ export function printAsciidoc(table: TableContent, options: PrintOptions, out: O
 export function printAsciidocVertical(table: TableContent, options: PrintOptions, out: Out): void {
   if (table.isStart) asciidocStart(table, options, 'cols="h,l"', out);
   table.rows.forEach((row, i) => {
-    if (row.length > 0) out(options.tuplesOnly ? '2+|\n' : `2+^|Record ${table.priorRows + i + 1}\n`);
+    out(options.tuplesOnly ? '2+|\n' : `2+^|Record ${table.priorRows + i + 1}\n`);
     row.forEach((cell, j) => {
       const value = blank(cell) ? ' ' : escapeBars(cell);
       out(`<l|${escapeBars(table.headers[j]!)} ${asciidocSide(table.aligns[j])}|${value}\n`);

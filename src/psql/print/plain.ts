@@ -14,7 +14,7 @@ export function printUnaligned(table: TableContent, options: PrintOptions, out: 
   }
   for (const row of table.rows) {
     out((pending ? record : '') + row.join(field));
-    pending = row.length > 0;
+    pending = true;
   }
   if (!table.isEnd) return;
   if (!options.tuplesOnly) {
@@ -38,7 +38,7 @@ export function printUnalignedVertical(table: TableContent, options: PrintOption
   for (const row of table.rows) {
     if (pending) out(record + record);
     out(row.map((cell, j) => table.headers[j]! + field + cell).join(record));
-    pending = row.length > 0;
+    pending = true;
   }
   if (!table.isEnd) return;
   if (!options.tuplesOnly && table.footers) {
@@ -58,7 +58,7 @@ export function printCsv(table: TableContent, options: PrintOptions, out: Out): 
   const sep = options.csvFieldSep;
   const line = (cells: string[]): string => `${cells.map((cell) => csvField(cell, sep)).join(sep)}\n`;
   if (table.isStart && !options.tuplesOnly) out(line(table.headers));
-  for (const row of table.rows) if (row.length > 0) out(line(row));
+  for (const row of table.rows) out(line(row));
 }
 
 export function printCsvVertical(table: TableContent, options: PrintOptions, out: Out): void {

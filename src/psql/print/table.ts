@@ -16,6 +16,10 @@ const PLAIN: Record<'asciidoc' | 'csv' | 'html' | 'unaligned', { upright: Printe
 /** Prints a table as \pset says. `screenWidth` is the target width in columns, 0 when there is none. */
 export function printTable(table: TableContent, options: PrintOptions, screenWidth: number, out: Out): void {
   const { format } = options;
+  if (table.headers.length === 0) {
+    // Rows without columns are counted, not drawn.
+    table = { ...table, rows: [], priorRows: table.priorRows + table.rows.length };
+  }
   if (format === 'aligned' || format === 'wrapped') {
     if (options.expanded === 'on') printVertical(table, options, screenWidth, out);
     else printAligned(table, options, screenWidth, out);

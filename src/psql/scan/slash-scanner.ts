@@ -119,7 +119,7 @@ export class SlashScanner {
   private command(): string | null {
     let command = '';
     while (!this.input.atEnd) {
-      if (this.input.match(/`/y) !== null) return this.isActive() ? this.host.backtick(command) : '';
+      if (this.input.match(/`/y) !== null) return this.isActive() ? this.host.backtick(command) : command;
       const plain = this.input.match(VARIABLE);
       const shell = plain === null ? this.input.match(SHELL_VARIABLE) : null;
       if (plain !== null) command += this.host.variable(plain.slice(1), 'plain') ?? plain;

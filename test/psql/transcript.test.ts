@@ -1,0 +1,62 @@
+/**
+ * Ours against the original: every invocation in cases.ts gives, byte for byte, the standard output, the standard error and the
+ * exit status of Debian's psql, but for the differences named below.
+ */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { startPlainPostgres, type PlainPostgres } from '../helpers/plain-postgres.js';
+import { CASES, FILES } from './cases.js';
+import { baseEnv, requireRealPsql, runOurs, runReal, type Transcript } from './harness.js';
+
+/** What may differ: said of the original's text, in terms of ours. */
+const DIFFERENCES: { why: string; from: RegExp; to: string }[] = [
+  { why: 'the program calls itself "aurora psql"', from: /^(?:\/usr\/\S*\/)?psql: /gm, to: 'aurora psql: ' },
+  { why: 'and so do its hints', from: /Try "psql --help"/g, to: 'Try "aurora psql --help"' },
+  {
+    why: 'fewer output formats',
+    from: /allowed formats are .*$/gm,
+    to: 'allowed formats are aligned, asciidoc, csv, html, unaligned, wrapped',
+  },
+];
+
+/** Process ids differ from run to run. */
+function comparable({ stdout, stderr, status }: Transcript): Transcript {
+  const mask = (text: string): string => text.replace(/with PID \d+/g, 'with PID N');
+  return { stdout: mask(stdout), stderr: mask(stderr), status };
+}
+
+function adapt(text: string): string {
+  return DIFFERENCES.reduce((current, { from, to }) => current.replace(from, to), text);
+}
+
+describe('psql transcripts', function () {
+  this.timeout(60_000);
+  let server: PlainPostgres;
+  let folder: string;
+  const home = process.cwd();
+
+  before(async () => {
+    requireRealPsql();
+    server = await startPlainPostgres();
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-psql-'));
+    fs.mkdirSync(path.join(folder, 'folder'));
+    for (const [name, text] of Object.entries(FILES)) fs.writeFileSync(path.join(folder, name), text);
+  });
+
+  after(async () => {
+    process.chdir(home);
+    fs.rmSync(folder, { recursive: true, force: true });
+    await server.destroy();
+  });
+
+  for (const invocation of CASES)
+    it(invocation.name, async () => {
+      process.chdir(folder); // \cd of the case before may have moved us
+      const env = baseEnv(server);
+      const real = comparable(await runReal(invocation, env));
+      const ours = comparable(await runOurs(invocation, env));
+      assert.deepEqual(ours, { ...real, stdout: adapt(real.stdout), stderr: adapt(real.stderr) });
+    });
+});
