@@ -31,7 +31,7 @@ if (!existsSync(path.join(root, 'node_modules', '.package-lock.json')))
   step('install', 'npm', ['ci', '--no-audit', '--no-fund']);
 
 const bin = (name) => path.join(root, 'node_modules', '.bin', name);
-step('build', bin('tsc'), ['-p', '.']);
+step('build', 'npm', ['run', '--silent', 'build']);
 const chosen = process.argv.slice(2);
 if (chosen.length > 0) {
   step('tests', bin('mocha'), chosen);

@@ -6,7 +6,7 @@ import { createCluster, type CreateOptions } from '../src/cluster/create.js';
 import { Interrupt } from '../src/cluster/interrupt.js';
 import { clusterLayout } from '../src/cluster/layout.js';
 import { Manifest } from '../src/cluster/manifest.js';
-import { promptPassword } from '../src/cluster/prompt.js';
+import { promptPasswords } from '../src/cluster/prompt.js';
 import { DbError } from '../src/engine/errors.js';
 
 /** Flags that PostgreSQL's initdb takes and that go through to it as they are. */
@@ -186,10 +186,9 @@ export default class Initdb extends AuroraCommand {
       return passwordIn(flags.pwfile);
     }
     if (!flags.pwprompt) return null;
-    const first = await promptPassword('Enter new superuser password: ');
-    if ((await promptPassword('Enter it again: ')) !== first)
-      throw new DbError('USAGE_PASSWORD', "Passwords didn't match.");
-    return first;
+    const [first, again] = await promptPasswords(['Enter new superuser password: ', 'Enter it again: ']);
+    if (first !== again) throw new DbError('USAGE_PASSWORD', "Passwords didn't match.");
+    return first!;
   }
 }
 

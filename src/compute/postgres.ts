@@ -42,9 +42,10 @@ export async function findPostgres(options: FindOptions = {}): Promise<PgInstall
   let bindir = options.bindir ?? process.env['AURORA_PG_BINDIR'];
   if (bindir === undefined) bindir = await packagedBindir();
   const runAs = await chooseAccount(options.user);
+  // Before anything else: a directory without PostgreSQL is the mistake to name, not the path that could not be followed.
+  const version = await postgresVersion(bindir);
   if (runAs && !(await reachableBy(runAs, path.join(bindir, 'postgres'))))
     bindir = await copyWhereReachable(bindir, runAs);
-  const version = await postgresVersion(bindir);
   if (Number.parseInt(version, 10) !== PG_MAJOR) {
     throw new DbError(
       'CLUSTER_WRONG_POSTGRES',

@@ -9,11 +9,13 @@ export const SHIPPER_NAME = 'aurora';
 /** PostgreSQL drops a standby that is silent for wal_sender_timeout (60 s). */
 const STATUS_MS = 10_000;
 const RETRY_MS = 100;
-const RETRIES_MAX = 100;
+const PATIENCE_MS = 10_000;
 
 export interface ShipperOptions extends Omit<ReplicationOptions, 'applicationName'> {
   timeline: number;
   log: Logger;
+  /** How long a running PostgreSQL may refuse the stream. */
+  patienceMs?: number;
 }
 
 /**
@@ -115,7 +117,8 @@ export class Shipper {
   /** PostgreSQL ended our walsender (an administrator may do that): connect again while it runs. */
   private async reconnect(systemId: string): Promise<void> {
     let last: unknown;
-    for (let attempt = 0; attempt < RETRIES_MAX && !this.closed; attempt++) {
+    const deadline = Date.now() + (this.options.patienceMs ?? PATIENCE_MS);
+    while (Date.now() < deadline && !this.closed) {
       try {
         await this.start(systemId);
         return;

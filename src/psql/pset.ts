@@ -124,7 +124,8 @@ const OPTIONS: Record<string, Option> = {
   csv_fieldsep: {
     set(print, value) {
       if (value === null) return null;
-      if (Buffer.byteLength(value) !== 1 || value === '\0') return '\\pset: csv_fieldsep must be a single one-byte character';
+      if (Buffer.byteLength(value) !== 1 || value === '\0')
+        return '\\pset: csv_fieldsep must be a single one-byte character';
       if (/["\n\r]/.test(value))
         return '\\pset: csv_fieldsep cannot be a double quote, a newline, or a carriage return';
       print.csvFieldSep = value;

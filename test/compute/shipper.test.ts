@@ -136,10 +136,9 @@ describe('Shipper', function () {
     for (const node of nodes.slice(1)) node.autoAck = false;
     await shipper.start(SYSTEM);
     await fenced;
-    const before = postgres.flushed.length;
     for (const id of ['2', '3']) links.client(id)!.ack();
     await settle();
-    assert.equal(postgres.flushed.length, before);
+    assert.equal(writer.commitLsn, X);
     assert.ok(flushed() <= X);
   });
 
@@ -178,11 +177,11 @@ describe('Shipper', function () {
     }
   });
 
-  it('gives up on a PostgreSQL that takes it no more, and says so once', async function () {
+  it('gives up on a PostgreSQL that takes it no more, and says so once', async () => {
     wal = records(1, 100);
     await shipper.start(SYSTEM);
     await postgres.close();
-    await eventually('it is reported', () => lost.length > 0, 15_000);
+    await eventually('it is reported', () => lost.length > 0);
     assert.equal(lost[0]!.code, 'COMPUTE_NO_STREAM');
     assert.equal(lost.length, 1);
     assert.equal(formatLsn(writer.endLsn), formatLsn(X + wal.length));

@@ -26,6 +26,8 @@ export interface TestClusterOptions {
   writeQuorum?: number;
   /** Settings on PostgreSQL's command line at each start. */
   settings?: Record<string, string>;
+  /** More options for PostgreSQL's initdb. */
+  initdbArgs?: string[];
 }
 
 export class TestCluster {
@@ -58,7 +60,7 @@ export class TestCluster {
         authLocal: 'trust',
         authHost: 'trust',
         password: null,
-        initdbArgs: ['-E', 'UTF8', '--locale', 'C'],
+        initdbArgs: ['-E', 'UTF8', '--locale', 'C', ...(options.initdbArgs ?? [])],
       });
       cluster.withManifest((manifest) => {
         cluster.socketDir = manifest.volume.socketDir;
