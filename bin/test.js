@@ -13,7 +13,11 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 function step(what, command, args) {
   console.log(`\n== ${what}`);
   const begun = Date.now();
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, AURORA_COMPILED_DAEMONS: '1' },
+  });
   if (error) console.error(`${command}: ${error.message}`);
   if (status !== 0) process.exit(status ?? 1);
   console.log(`== ${what}: ${((Date.now() - begun) / 1000).toFixed(1)} s`);

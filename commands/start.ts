@@ -37,6 +37,11 @@ export default class Start extends AuroraCommand {
       description: "write (or append) PostgreSQL's log to FILE",
       helpValue: 'FILE',
     }),
+    username: Flags.string({
+      char: 'U',
+      description: "the superuser's name, if it was renamed",
+      helpValue: 'NAME',
+    }),
     silent: Flags.boolean({ char: 's', description: 'only print errors, no informational messages' }),
     options: Flags.string({
       char: 'o',
@@ -53,6 +58,7 @@ export default class Start extends AuroraCommand {
     const { port } = await startOrUndo({
       root: this.requireCluster(flags.pgdata),
       port: flags.port,
+      superuser: flags.username,
       timeoutMs: flags.timeout * 1000,
       wait: flags.wait && !flags['dont-wait'],
       logFile: logFilePath(flags.log),

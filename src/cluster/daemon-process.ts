@@ -28,14 +28,18 @@ const pidFile = (runDir: string, name: string): string => path.join(runDir, `${n
 const configFile = (runDir: string, name: string): string => path.join(runDir, `${name}.json`);
 
 /**
- * Arguments for a daemon's entry point: compiled, or straight from the sources under a loader. AURORA_NODE_OPTIONS adds options of
- * Node.js that NODE_OPTIONS does not take, such as --cpu-prof.
+ * Arguments for a daemon's entry point: compiled, or straight from the sources under a loader. Whoever runs from the sources but has
+ * built them (npm test, npm run bench) sets AURORA_COMPILED_DAEMONS=1 and gets what users run. AURORA_NODE_OPTIONS adds options
+ * of Node.js that NODE_OPTIONS does not take, such as --cpu-prof.
  */
 function entryPoint(kind: DaemonKind): string[] {
   const extra = (process.env['AURORA_NODE_OPTIONS'] ?? '').split(/\s+/).filter(Boolean);
   const self = fileURLToPath(import.meta.url);
-  const main = path.join(path.dirname(path.dirname(self)), kind, `main${path.extname(self)}`);
-  return self.endsWith('.ts')
+  const sources = path.dirname(path.dirname(self));
+  const fromSources = self.endsWith('.ts') && process.env['AURORA_COMPILED_DAEMONS'] !== '1';
+  const compiled = self.endsWith('.ts') ? path.join(path.dirname(sources), 'dist', 'src') : sources;
+  const main = path.join(fromSources ? sources : compiled, kind, fromSources ? 'main.ts' : 'main.js');
+  return fromSources
     ? [...extra, '--import', pathToFileURL(createRequire(self).resolve('tsx')).href, main]
     : [...extra, '--enable-source-maps', main];
 }

@@ -109,6 +109,12 @@ export class Manifest {
     this.db.prepare('update compute set port = ? where name = ?').run(port, name);
   }
 
+  /** The superuser that the daemons work through has another name now. */
+  setSuperuser(superuser: string): void {
+    const info: VolumeInfo = { ...this.volume, superuser };
+    this.db.prepare('update volume set info = ?').run(JSON.stringify(info));
+  }
+
   close(): void {
     this.db.close();
   }

@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs';
+import { computeDirs } from '../compute/cluster-dirs.js';
+import { evictFormerPostgres } from '../compute/former-postgres.js';
 import { DbError } from '../engine/errors.js';
 import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
 import { clusterLayout, daemonLog, type ClusterLayout } from './layout.js';
@@ -11,6 +13,8 @@ export interface StartOptions {
   /** Listen on this port from now on. */
   port?: number | undefined;
   timeoutMs: number;
+  /** The superuser's name, if it was renamed; kept once PostgreSQL has let it in. */
+  superuser?: string | undefined;
   /** False: return once the compute's process runs; it goes on starting by itself. */
   wait: boolean;
   /** PostgreSQL's log goes here instead of the compute's own folder. */
@@ -45,7 +49,8 @@ async function startMissing(
 ): Promise<{ port: number; computePid: number }> {
   const started: string[] = [];
   try {
-    const volume = manifest.volume;
+    const { superuser = manifest.volume.superuser } = options;
+    const volume = { ...manifest.volume, superuser };
     const compute = manifest.computes[0]!;
     const runs = runningPid(layout.run, computeDaemonName(compute.name));
     if (runs !== null) {
@@ -55,6 +60,11 @@ async function startMissing(
         hint: `Look at it with: aurora status -D ${layout.root}`,
       });
     }
+    const { current } = computeDirs(compute.dir, volume.socketDir, compute.name);
+    // A daemon that was killed a moment ago may have left a PostgreSQL that still holds the port.
+    await evictFormerPostgres(current, volume.socketDir, compute.port, {
+      info: () => options.progress?.('waiting for the former PostgreSQL to end'),
+    });
     const port = options.port ?? compute.port;
     if (!(await portIsFree(port))) {
       throw new DbError('CLUSTER_PORT_IN_USE', `port ${port} on 127.0.0.1 is already in use`, {
@@ -71,6 +81,7 @@ async function startMissing(
       options.timeoutMs,
       options.wait ? 'ready' : 'spawned',
     );
+    if (options.wait && superuser !== manifest.volume.superuser) manifest.setSuperuser(superuser);
     return { port, computePid: pid };
   } catch (err) {
     for (const name of started.reverse()) await endDaemon(layout.run, name, 'SIGTERM', 10_000);

@@ -17,14 +17,14 @@ export async function evictFormerPostgres(
   current: string,
   socketDir: string,
   port: number,
-  log: Logger,
+  log: Pick<Logger, 'info'>,
 ): Promise<void> {
   const socket = path.join(socketDir, `.s.PGSQL.${port}`);
   for (const file of [path.join(current, 'postmaster.pid'), `${socket}.lock`]) await evict(file, log);
   for (const file of [socket, `${socket}.lock`]) rmSync(file, { force: true });
 }
 
-async function evict(lockFile: string, log: Logger): Promise<void> {
+async function evict(lockFile: string, log: Pick<Logger, 'info'>): Promise<void> {
   const pid = postmasterOf(lockFile);
   if (pid === null) return;
   log.info({ pid }, 'waiting for the former PostgreSQL to end');

@@ -145,7 +145,7 @@ function explained(err: unknown): unknown {
     sqlstate === '53300' || sqlstate === '55000' || sqlstate === '53400'
       ? 'The log leaves through one WAL sender and one replication slot: max_wal_senders and max_replication_slots must leave room for them. To override a stored setting: aurora start -o "-c max_wal_senders=10 -c max_replication_slots=10"'
       : sqlstate === '28000'
-        ? 'The cluster works through the superuser that "aurora initdb" made; that role must keep its name, its LOGIN and its SUPERUSER attribute.'
+        ? 'The cluster works through the superuser that "aurora initdb" made; that role must keep its LOGIN and SUPERUSER attributes. If it was renamed: aurora start -U NAME'
         : undefined;
   return hint === undefined
     ? err

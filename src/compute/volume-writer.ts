@@ -12,6 +12,8 @@ import type { StorageLinks } from './storage-links.js';
 
 /** Bytes sent in one append when a node is behind. */
 const CATCH_UP_BYTES = 1024 * 1024;
+/** Held back behind an unacknowledged append at most. */
+const HELD_BACK_BYTES = 256 * 1024;
 /** A node with more than this in its socket is not sent more for now. */
 const SOCKET_BYTES_MAX = 16 * 1024 * 1024;
 /** Log kept for nodes that are behind; one that needs older log fetches it from its peers. */
@@ -44,8 +46,8 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   private readonly heartbeat: NodeJS.Timeout;
   private commitNews: NodeJS.Timeout | null = null;
   private lastCommitSent = 0;
-  /** Where the bytes begin that sendNew() will send, null when there are none. */
-  private unsentFrom: Lsn | null = null;
+  private sendScheduled = false;
+  private lastFrame: { begin: Lsn; end: Lsn; commitLsn: Lsn; frame: Buffer } | null = null;
   private closed = false;
   private fencedError: DbError | null = null;
   /** Since when the commit LSN has not moved although records wait for it. */
@@ -144,36 +146,42 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     this.buffer.push(bytes);
     this.scanner.push(begin, bytes);
     this.core.appended(this.buffer.end, this.scanner.recordEnd);
-    if (this.unsentFrom !== null) return;
+    if (this.sendScheduled) return;
     // One read of PostgreSQL's socket may hold the WAL of many commits: they go out together, once it is taken apart.
-    this.unsentFrom = begin;
-    queueMicrotask(() => this.sendNew());
+    this.sendScheduled = true;
+    queueMicrotask(() => {
+      this.sendScheduled = false;
+      for (const client of this.links.connected()) this.sendNew(client);
+    });
   }
 
-  /** Sends what was appended since the last time, as one frame, to each node that has all before it. */
-  private sendNew(): void {
-    const begin = this.unsentFrom!;
-    this.unsentFrom = null;
-    if (this.closed || this.isFenced) return;
-    let frame: Buffer | null = null;
-    for (const client of this.links.connected()) {
-      const progress = this.core.progress(client.nodeId);
-      if (!progress.started) continue;
-      if (
-        progress.nextLsn !== begin ||
-        this.pumping.has(client) ||
-        client.bufferedAmount > SOCKET_BYTES_MAX
-      ) {
-        this.startPump(client);
-        continue;
-      }
-      const message = this.core.nextAppend(client.nodeId, this.buffer.end - begin)!;
-      const { epoch, commitLsn } = message;
-      frame ??= encodeAppend({ epoch, begin, commitLsn, bytes: this.buffer.slice(begin, message.end) });
+  /**
+   * Sends a node what it has not been sent yet. While it has an append to acknowledge, more is held back until it has (or until there
+   * is much of it): under load the commits of one round trip make one append, by themselves, and a lone commit waits for nothing.
+   */
+  private sendNew(client: StorageClient): void {
+    if (this.closed || this.isFenced || this.pumping.has(client)) return;
+    const { started, nextLsn, scl } = this.core.progress(client.nodeId);
+    const pending = this.buffer.end - nextLsn;
+    if (!started || pending <= 0) return;
+    if (pending > CATCH_UP_BYTES || nextLsn < this.buffer.begin || client.bufferedAmount > SOCKET_BYTES_MAX) {
+      this.startPump(client);
+    } else if (nextLsn <= scl || pending >= HELD_BACK_BYTES) {
+      const { epoch, begin, end, commitLsn } = this.core.nextAppend(client.nodeId, pending)!;
+      const frame = this.encode(epoch, begin, end, commitLsn);
       this.lastCommitSent = commitLsn;
       client.appendEncoded(frame);
       this.sentBytes += frame.length;
     }
+  }
+
+  /** Nodes in step are sent the same frame. */
+  private encode(epoch: number, begin: Lsn, end: Lsn, commitLsn: Lsn): Buffer {
+    const last = this.lastFrame;
+    if (last && last.begin === begin && last.end === end && last.commitLsn === commitLsn) return last.frame;
+    const frame = encodeAppend({ epoch, begin, commitLsn, bytes: this.buffer.slice(begin, end) });
+    this.lastFrame = { begin, end, commitLsn, frame };
+    return frame;
   }
 
   /** Resolves once the log is committed up to `target`. Rejects with EPOCH_FENCED, COMPUTE_STOPPED, or QUORUM_LOST after the timeout. */
@@ -252,7 +260,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     const onAck = (ack: AckEvent): void => {
       this.applied.set(client.nodeId, ack.appliedLsn);
       answered(ack);
-      this.startPump(client); // it may have been left behind while its socket was full
+      this.sendNew(client);
     };
     const onGap = (gap: AppendAnswer): void => {
       answered(gap);

@@ -165,16 +165,16 @@ class Execution {
   private success = true;
   private fileSink: Sink | null = null;
   private started = 0;
+  /** The connection that the query is sent to; the session may have another, or none, by the time it is over. */
+  private readonly wire: Wire;
 
   constructor(
     private readonly session: Session,
     private readonly query: string,
     private readonly request: SendRequest,
     private readonly options: SendOptions,
-  ) {}
-
-  private get wire(): Wire {
-    return this.session.wire!;
+  ) {
+    this.wire = session.wire!;
   }
 
   async run(): Promise<boolean> {

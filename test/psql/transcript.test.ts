@@ -8,6 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { startPlainPostgres, type PlainPostgres } from '../helpers/plain-postgres.js';
 import { CASES, FILES } from './cases.js';
+import { DESCRIBE_CASES, SETUP } from './describe-cases.js';
 import { baseEnv, requireRealPsql, runOurs, runReal, type Transcript } from './harness.js';
 
 /** What may differ: said of the original's text, in terms of ours. */
@@ -40,6 +41,7 @@ describe('psql transcripts', function () {
   before(async () => {
     requireRealPsql();
     server = await startPlainPostgres();
+    await server.sql(SETUP);
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-psql-'));
     fs.mkdirSync(path.join(folder, 'folder'));
     for (const [name, text] of Object.entries(FILES)) fs.writeFileSync(path.join(folder, name), text);
@@ -51,7 +53,7 @@ describe('psql transcripts', function () {
     await server.destroy();
   });
 
-  for (const invocation of CASES)
+  for (const invocation of [...CASES, ...DESCRIBE_CASES])
     it(invocation.name, async () => {
       process.chdir(folder); // \cd of the case before may have moved us
       const env = baseEnv(server);
