@@ -49,7 +49,7 @@ export const STORAGE_DEFAULTS = {
   peers: [],
   quorum: { voters: 3, write: 2, read: 2 },
   pages: {},
-  ingest: { sliceMs: 2, readBytes: 1024 * 1024, lingerMs: 5 },
+  ingest: { sliceMs: 2, readBytes: 1024 * 1024, lingerMs: 50 },
   readWaitMs: 10_000,
   peerPollMs: 1000,
   scrub: { enabled: true, intervalMs: 3_600_000 },

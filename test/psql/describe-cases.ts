@@ -19,13 +19,14 @@ comment on column app.customers.name is 'as they write it';
 create table app.orders (
   id serial, customer bigint not null references app.customers on delete cascade,
   placed timestamptz default now(), during int4range, exclude using gist (during with &&),
-  primary key (id) deferrable initially deferred);
+  primary key (id), constraint once unique (customer, placed) deferrable initially deferred);
 create table app.items (order_id int, line int, constraint items_fk foreign key (order_id) references app.orders (id) not valid);
 create view app.names as select id, name from app.customers where mood <> 'sad';
 create rule names_insert as on insert to app.names do instead nothing;
 create materialized view app.counts as select mood, count(*) from app.customers group by mood;
 create sequence app.counter as smallint increment 5 maxvalue 100 cycle cache 3;
 create unlogged table app.scratch (a int) with (fillfactor = 70);
+create index names_counts on app.counts (mood);
 create function app.touch() returns trigger language plpgsql as $$ begin return new; end $$;
 create function app.add(a int, b int default 1) returns int language sql immutable strict as 'select a + b';
 create procedure app.work(x text) language sql as 'select 1';
@@ -70,7 +71,7 @@ export const DESCRIBE_CASES: Case[] = [
   d('\\d app.customers', '\\d app.orders', '\\d app.items'),
   d('\\d app.names', '\\d app.counts', '\\d+ app.names'),
   d('\\d app.counter', '\\d app.orders_id_seq', '\\d app.customers_id_seq'),
-  d('\\d app.customers_lower', '\\d app.orders_pkey', '\\d app.customers_email_key'),
+  d('\\d app.customers_lower', '\\d app.once', '\\d app.customers_email_key'),
   d('\\d app.scratch', '\\d app.pair', '\\d app.typed'),
   d('\\d app.events', '\\d app.events_2024', '\\d app.events_rest', '\\d app.events_what'),
   d('\\d app.base', '\\d app.child'),

@@ -34,29 +34,29 @@ function adapt(text: string): string {
 
 describe('psql transcripts', function () {
   this.timeout(60_000);
-  let server: PlainPostgres;
+  let server: PlainPostgres | undefined;
   let folder: string;
   const home = process.cwd();
 
   before(async () => {
     requireRealPsql();
-    server = await startPlainPostgres();
-    await server.sql(SETUP);
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-psql-'));
     fs.mkdirSync(path.join(folder, 'folder'));
     for (const [name, text] of Object.entries(FILES)) fs.writeFileSync(path.join(folder, name), text);
+    server = await startPlainPostgres();
+    await server.sql(SETUP);
   });
 
   after(async () => {
     process.chdir(home);
     fs.rmSync(folder, { recursive: true, force: true });
-    await server.destroy();
+    await server?.destroy();
   });
 
   for (const invocation of [...CASES, ...DESCRIBE_CASES])
     it(invocation.name, async () => {
       process.chdir(folder); // \cd of the case before may have moved us
-      const env = baseEnv(server);
+      const env = baseEnv(server!);
       const real = comparable(await runReal(invocation, env));
       const ours = comparable(await runOurs(invocation, env));
       assert.deepEqual(ours, { ...real, stdout: adapt(real.stdout), stderr: adapt(real.stderr) });
