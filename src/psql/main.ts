@@ -236,7 +236,7 @@ async function perform(session: Session, plan: Plan): Promise<number> {
     session.error('-1 can only be used in non-interactive mode');
     return EXIT_FAILURE;
   }
-  if (session.io.stdinIsTty || session.passwordMode !== 'never') {
+  if (session.io.isProcess) {
     const { terminalAsk } = await import('./terminal.js');
     session.ask = terminalAsk(session);
   }

@@ -75,8 +75,9 @@ export function patternConditions(session: Session, pattern: string | null, spec
     session.error(`improper qualified name (too many dotted names): ${pattern}`);
     return null;
   }
-  // Schema names have no schema of their own: there one dot already names a database.
-  if (spec.maxParts > 1 && dots === spec.maxParts - 1 && firstLiteral !== session.target?.database) {
+  // Where names have no schema, a pattern cannot name a database either.
+  const database = spec.schema ? firstLiteral : '';
+  if (spec.maxParts > 1 && dots === spec.maxParts - 1 && database !== session.target?.database) {
     session.error(`cross-database references are not implemented: ${pattern}`);
     return null;
   }

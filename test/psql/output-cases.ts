@@ -1,0 +1,110 @@
+/** Every output format, as psql 15 and ours print it. */
+import { c, opts, type Case } from './cases.js';
+
+const ROWS = `select * from (values (1, 'one', 1.5), (22, null, -10), (333, E'two\\nlines', 0)) v(id, "the name", amount)`;
+const WIDE = `select 'é' as accent, '漢字' as "宽", E'e\\u0301x' as combining, '😀' as emoji, E'tab\\there' as tab, E'\\r\\x07' as control`;
+const HEADERS = `select 1 as "two\nlines", 'x' as b, E'l1\\nl2\\nl3' as c`;
+
+export const OUTPUT_CASES: Case[] = [
+  c('a simple row', 'select 1'),
+  c('alignment by type', ROWS),
+  c('wide, combining and control characters', WIDE),
+  c('multi-line headers and cells', HEADERS),
+  c('no columns', 'select'),
+  c('no columns, several rows', 'select from generate_series(1, 3)'),
+  c('no rows', 'select 1 as a, 2 as b where false'),
+  ...(['0', '1', '2'] as const).flatMap((border) => [
+    opts(`border ${border}`, ['-P', `border=${border}`], ROWS, HEADERS, 'select', 'select 1 where false'),
+    opts(
+      `border ${border} expanded`,
+      ['-x', '-P', `border=${border}`],
+      ROWS,
+      HEADERS,
+      'select',
+      'select 1 where false',
+    ),
+    opts(
+      `border ${border} old-ascii`,
+      ['-P', `border=${border}`, '-P', 'linestyle=old-ascii'],
+      ROWS,
+      HEADERS,
+    ),
+    opts(
+      `border ${border} old-ascii expanded`,
+      ['-x', '-P', `border=${border}`, '-P', 'linestyle=old-ascii'],
+      ROWS,
+      HEADERS,
+    ),
+    opts(
+      `border ${border} unicode`,
+      ['-P', `border=${border}`, '-P', 'linestyle=unicode'],
+      ROWS,
+      HEADERS,
+      WIDE,
+    ),
+    opts(
+      `border ${border} unicode expanded`,
+      ['-x', '-P', `border=${border}`, '-P', 'linestyle=unicode'],
+      ROWS,
+      HEADERS,
+    ),
+    opts(`border ${border} tuples only`, ['-t', '-P', `border=${border}`], ROWS, 'select 1 where false'),
+    opts(`border ${border} tuples only expanded`, ['-t', '-x', '-P', `border=${border}`], ROWS),
+    opts(
+      `border ${border} wrapped`,
+      ['-P', 'format=wrapped', '-P', 'columns=24', '-P', `border=${border}`],
+      ROWS,
+      `select repeat('abc ', 20) as a, repeat('漢', 30) as b, 1 as c`,
+    ),
+    opts(
+      `border ${border} wrapped expanded`,
+      ['-x', '-P', 'format=wrapped', '-P', 'columns=30', '-P', `border=${border}`],
+      ROWS,
+      `select repeat('abc ', 20) as a, 'short' as "longer name"`,
+    ),
+  ]),
+  opts(
+    'double unicode lines',
+    [
+      '-P',
+      'border=2',
+      '-P',
+      'linestyle=unicode',
+      '-P',
+      'unicode_border_linestyle=double',
+      '-P',
+      'unicode_header_linestyle=double',
+      '-P',
+      'unicode_column_linestyle=double',
+    ],
+    ROWS,
+  ),
+  opts('unaligned', ['-A'], ROWS, HEADERS),
+  opts('unaligned expanded', ['-A', '-x'], ROWS, 'select 1 where false'),
+  opts('unaligned tuples only', ['-At'], ROWS),
+  opts('unaligned tuples only expanded', ['-Atx'], ROWS),
+  opts('unaligned separators', ['-A', '-F', '::', '-R', '\n--\n'], ROWS),
+  opts('unaligned zero separators', ['-A', '-z', '-0'], ROWS),
+  opts('csv', ['--csv'], ROWS, `select 'a,b', 'say "hi"', E'x\\ny', '\\.'`),
+  opts('csv expanded', ['--csv', '-x'], ROWS),
+  opts('csv with another separator', ['--csv', '-P', 'csv_fieldsep=;'], ROWS),
+  opts('html', ['-H'], ROWS, 'select 1 where false', `select '  <a> & "b"' as "x<y"`),
+  opts('html expanded', ['-H', '-x', '-T', 'class="t"'], ROWS),
+  opts('asciidoc', ['-P', 'format=asciidoc'], ROWS, `select 'a|b' as "c|d", '' as e`),
+  opts('asciidoc expanded', ['-x', '-P', 'format=asciidoc'], ROWS),
+  opts('null, title, footer', ['-P', 'null=(none)', '-P', 'title=The title', '-P', 'footer=off'], ROWS),
+  opts('title wider than the table', ['-P', 'title=A title much wider than the table'], 'select 1'),
+  opts(
+    'expanded header in a narrow table',
+    ['-x'],
+    `select 1 as a`,
+    `select 'a longer text than the header' as a`,
+  ),
+  opts('expanded auto without a screen', ['-P', 'expanded=auto'], ROWS),
+  opts('expanded auto with columns', ['-P', 'expanded=auto', '-P', 'columns=10'], ROWS),
+  opts('numericlocale', ['-P', 'numericlocale=on'], `select 1234567, 12.5, -1234.25, '1234'`),
+  c(
+    'types at the right',
+    `select 1::int2, 1::int8, 1.5::float4, 'x'::name, 1::oid, '1'::xid, 1::money, true, '1 day'::interval`,
+  ),
+];
