@@ -55,6 +55,7 @@ async function measure(
   }
   const walPerTransaction = ((await walLsn(client)) - lsnBefore) / transactions;
   const extra = { ...(await after?.(transactions)), settleMs: settleMs ?? 0 };
+  await settle?.();
   let select: PgbenchResult | null = null;
   await load(target, { clients: 8, seconds: 3, selectOnly: true }); // warms up
   for (let round = 0; round < rounds; round++) {
