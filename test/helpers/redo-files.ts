@@ -26,7 +26,19 @@ interface CatalogRow {
   increment: string | null;
 }
 
-/** Every permanent heap, btree and sequence of the databases, with its file; ask before the server stops. */
+/** Which resource manager's mask serves pages of an access method. */
+const RMGR_OF_AM: Readonly<Record<string, number>> = {
+  heap: Rmgr.Heap,
+  btree: Rmgr.Btree,
+  hash: Rmgr.Hash,
+  gin: Rmgr.Gin,
+  gist: Rmgr.Gist,
+  spgist: Rmgr.SPGist,
+  brin: Rmgr.BRIN,
+  bloom: Rmgr.Generic,
+};
+
+/** Every permanent table, index and sequence of the databases, with its file; ask before the server stops. */
 export async function permanentRelations(
   pg: PlainPostgres,
   databases: readonly string[],
@@ -42,12 +54,12 @@ export async function permanentRelations(
     );
     for (const row of rows as unknown as CatalogRow[]) {
       const dbOid = Number(row.db);
-      if (row.relkind === 'i' && row.amname !== 'btree')
-        throw new Error(`${row.name}: no ${row.amname} index in this test`);
+      const rmid = row.relkind === 'S' ? Rmgr.Sequence : RMGR_OF_AM[row.amname ?? 'heap'];
+      if (rmid === undefined) throw new Error(`${row.name}: unknown access method ${row.amname}`);
       relations.push({
         name: row.name,
         database,
-        rmid: row.relkind === 'S' ? Rmgr.Sequence : row.relkind === 'i' ? Rmgr.Btree : Rmgr.Heap,
+        rmid,
         increment: BigInt(row.increment ?? 0),
         spcOid: dbOid === 0 ? 1664 : 1663,
         dbOid,

@@ -149,8 +149,10 @@ class Replay {
     const page = this.pages.page(block, block.fork, block.blkno);
     page.copy(this.before);
     const result = applyRecord(page, rec, block, this.ctx);
-    count.results[result]++;
-    if (!changesBlock(rec, block))
+    // Blocks that are referenced for a lock only are no case of "newer page".
+    const left = !changesBlock(rec, block);
+    if (!left || rec.rmid === Rmgr.XLOG) count.results[result]++;
+    if (left && rec.rmid === Rmgr.XLOG)
       this.report.hintLsns.set(`${forkKey(block, block.fork)}:${block.blkno}`, rec.endLsn);
     const fail = (text: string): void => this.note(count, `${place(rec, type, block)}: ${text}`);
 

@@ -1,7 +1,8 @@
 /**
  * The redo driver: everything about applying a record to a page that does not depend on the record's type. It follows
  * XLogReadBufferForRedoExtended (access/transam/xlogutils.c, PostgreSQL 18):
- *   image to apply   restored whatever the page holds; pd_lsn := end of record, except that a new page (pd_upper 0) keeps 0
+ *   image to apply   restored whatever the page holds; pd_lsn := end of record, except that a new page (pd_upper 0) keeps 0;
+ *                    a few record types change the restored page further (RedoOp.afterImage)
  *   WILL_INIT        the page is zeroed and built by the handler, whatever it held
  *   new page         left alone ('notfound'): PostgreSQL expects the relation to be truncated or dropped later
  *   pd_lsn >= end    left alone ('skipped')
@@ -11,7 +12,7 @@ import { DbError } from '../errors.js';
 import { formatLsn, readPageLsn, writePageLsn } from '../lsn.js';
 import { BLCKSZ } from '../page/constants.js';
 import { restoreImage } from '../wal/image.js';
-import { ForkNumber, Rmgr, type BlockRef, type WalRecord } from '../wal/types.js';
+import { ForkNumber, type BlockRef, type WalRecord } from '../wal/types.js';
 import { redoOpOf, recordTypeName } from './tables.js';
 import type { RedoContext, RedoOp } from './types.js';
 
@@ -19,7 +20,6 @@ import type { RedoContext, RedoOp } from './types.js';
 export type RedoResult = 'applied' | 'restored' | 'skipped' | 'notfound';
 
 const PD_UPPER = 14;
-const FPI_FOR_HINT = 0xa0;
 
 /**
  * Applies one record to one page that it references. `page` is 8192 bytes, all zero if it does not exist yet; it is changed in place.
@@ -50,9 +50,10 @@ function applyChecked(
   if (block.applyImage) {
     restoreImage(block, rec.startLsn, page);
     if (page.readUInt16LE(PD_UPPER) !== 0) writePageLsn(page, rec.endLsn);
+    if (((op.afterImage ?? 0) & (1 << block.id)) !== 0) op.redo(page, rec, block, ctx);
     return 'restored';
   }
-  if (!changesBlock(rec, block)) return 'skipped';
+  if (op.leaves?.(rec, block) === true) return 'skipped';
   if (block.willInit) {
     page.fill(0);
   } else if (page.readUInt16LE(PD_UPPER) === 0 && op.createsBlock !== block.id) {
@@ -78,9 +79,9 @@ export function assertReplayable(rec: WalRecord): void {
   }
 }
 
-/** Whether replay of `rec` may change `block`: a hint-bit record without an image references its block and leaves it alone. */
+/** Whether replay of `rec` may change `block`: some records reference blocks that they leave alone (RedoOp.leaves). */
 export function changesBlock(rec: WalRecord, block: BlockRef): boolean {
-  return block.applyImage || rec.rmid !== Rmgr.XLOG || (rec.info & 0xf0) !== FPI_FOR_HINT;
+  return block.applyImage || redoOpOf(rec).leaves?.(rec, block) !== true;
 }
 
 /** Adds record and block to what a handler threw. A RangeError is a read or write that Buffer's own bounds checks refused. */

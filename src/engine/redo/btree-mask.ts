@@ -8,17 +8,7 @@ import {
   setBtCycleId,
   setBtFlags,
 } from '../page/btree.js';
-import {
-  PD_ALL_VISIBLE,
-  PD_HAS_FREE_LINES,
-  PD_PAGE_FULL,
-  pdFlags,
-  pdLower,
-  pdUpper,
-  setPdFlags,
-  setPdPruneXid,
-} from '../page/header.js';
-import { itemCount, itemLength, itemOffset, setItemId } from '../page/items.js';
+import { maskHintBits, maskLpFlags, maskLsnAndChecksum, maskUnusedSpace } from './mask-common.js';
 
 /**
  * Masks `page` in place, for comparison only: LSN, checksum, header hints and the hole; dead marks of leaf items;
@@ -26,15 +16,11 @@ import { itemCount, itemLength, itemOffset, setItemId } from '../page/items.js';
  */
 export function maskBtree(page: Buffer, _blkno: number): void {
   checkBtreePage(page);
-  page.fill(0, 0, 10);
-  setPdPruneXid(page, 0);
-  setPdFlags(page, pdFlags(page) & ~(PD_HAS_FREE_LINES | PD_PAGE_FULL | PD_ALL_VISIBLE));
-  page.fill(0, pdLower(page), pdUpper(page));
+  maskLsnAndChecksum(page);
+  maskHintBits(page);
+  maskUnusedSpace(page);
   const flags = btFlags(page);
-  if ((flags & BTP_LEAF) !== 0) {
-    const count = itemCount(page);
-    for (let i = 1; i <= count; i++) setItemId(page, i, itemOffset(page, i), 0, itemLength(page, i));
-  }
+  if ((flags & BTP_LEAF) !== 0) maskLpFlags(page);
   setBtFlags(page, flags & ~(BTP_HAS_GARBAGE | BTP_SPLIT_END));
   setBtCycleId(page, 0);
 }

@@ -17,7 +17,8 @@ import { redoDelete, redoMarkHalfDead, redoUnlinkPage, redoVacuum } from './btre
 import { clearIncompleteSplit, restoreItems, restoreMeta } from './btree-pages.js';
 import { swapPosting } from './btree-posting.js';
 import { redoDedup, redoSplitLeft, redoSplitRight } from './btree-split.js';
-import { noPageEffect, redoError, type PageRedo, type RedoOp, type RmgrTable } from './types.js';
+import { B0, B1, B2, B3, B4, formedOp, type RecordForm } from './record-form.js';
+import { noPageEffect, redoError, type PageRedo, type RmgrTable } from './types.js';
 
 export { maskBtree } from './btree-mask.js';
 
@@ -82,50 +83,7 @@ const redoNewRoot: PageRedo = (page, rec, block) => {
 
 const redoMetaCleanup: PageRedo = (page, _rec, block) => restoreMeta(page, block);
 
-/** Sets of block ids are bit masks: bit n for block id n. */
-const [B0, B1, B2, B3, B4] = [1, 2, 4, 8, 16] as const;
-
-interface Form {
-  /** Bytes of main data. */
-  readonly main: number;
-  /** Blocks that every record of the type has. */
-  readonly need: number;
-  /** Of all its blocks, those that redo initialises. */
-  readonly init?: number;
-  /** Blocks that it has only if the main data says so. Called when the length is known to be right. */
-  readonly also?: (rec: WalRecord) => number;
-}
-
-function op(name: string, redo: PageRedo, form: Form): RedoOp {
-  const init = form.init ?? 0;
-  return {
-    name,
-    redo,
-    check(rec) {
-      if (rec.mainData.length !== form.main) {
-        throw redoError(
-          'REDO_BAD_RECORD',
-          `${rec.mainData.length} bytes of main data instead of ${form.main}`,
-        );
-      }
-      let have = 0;
-      let haveInit = 0;
-      for (const block of rec.blocks) {
-        have |= block.id > B4 ? 1 << 31 : 1 << block.id;
-        if (block.willInit) haveInit |= 1 << block.id;
-      }
-      const want = form.need | (form.also === undefined ? 0 : form.also(rec));
-      if (have !== want || haveInit !== (want & init)) {
-        throw redoError(
-          'REDO_BAD_RECORD',
-          `unexpected set of block references: ${rec.blocks.map((b) => b.id).join()}`,
-        );
-      }
-    },
-  };
-}
-
-const split: Form = {
+const split: RecordForm = {
   main: 10,
   need: B0 | B1,
   init: B1,
@@ -142,30 +100,35 @@ export const btreeTable: RmgrTable = {
   name: 'Btree',
   opMask: 0xf0,
   ops: {
-    0x00: op('INSERT_LEAF', redoInsert, { main: 2, need: B0 }),
-    0x10: op('INSERT_UPPER', redoInsert, { main: 2, need: B0 | B1 }),
-    0x20: op('INSERT_META', redoInsert, { main: 2, need: B0 | B1 | B2, init: B2 }),
-    0x30: op('SPLIT_L', redoSplitLeft, split),
-    0x40: op('SPLIT_R', redoSplitRight, split),
-    0x50: op('INSERT_POST', redoInsertPost, { main: 2, need: B0 }),
-    0x60: op('DEDUP', redoDedup, { main: 2, need: B0 }),
-    0x70: op('DELETE', redoDelete, { main: 9, need: B0 }),
-    0x80: op('UNLINK_PAGE', redoUnlinkPage, { main: 36, need: B0 | B2, init: B0 | B3, also: unlinkBlocks }),
-    0x90: op('UNLINK_PAGE_META', redoUnlinkPage, {
+    0x00: formedOp('INSERT_LEAF', redoInsert, { main: 2, need: B0 }),
+    0x10: formedOp('INSERT_UPPER', redoInsert, { main: 2, need: B0 | B1 }),
+    0x20: formedOp('INSERT_META', redoInsert, { main: 2, need: B0 | B1 | B2, init: B2 }),
+    0x30: formedOp('SPLIT_L', redoSplitLeft, split),
+    0x40: formedOp('SPLIT_R', redoSplitRight, split),
+    0x50: formedOp('INSERT_POST', redoInsertPost, { main: 2, need: B0 }),
+    0x60: formedOp('DEDUP', redoDedup, { main: 2, need: B0 }),
+    0x70: formedOp('DELETE', redoDelete, { main: 9, need: B0 }),
+    0x80: formedOp('UNLINK_PAGE', redoUnlinkPage, {
+      main: 36,
+      need: B0 | B2,
+      init: B0 | B3,
+      also: unlinkBlocks,
+    }),
+    0x90: formedOp('UNLINK_PAGE_META', redoUnlinkPage, {
       main: 36,
       need: B0 | B2 | B4,
       init: B0 | B3 | B4,
       also: unlinkBlocks,
     }),
-    0xa0: op('NEWROOT', redoNewRoot, {
+    0xa0: formedOp('NEWROOT', redoNewRoot, {
       main: 8,
       need: B0 | B2,
       init: B0 | B2,
       also: (rec) => (rec.mainData.readUInt32LE(4) > 0 ? B1 : 0),
     }),
-    0xb0: op('MARK_PAGE_HALFDEAD', redoMarkHalfDead, { main: 20, need: B0 | B1, init: B0 }),
-    0xc0: op('VACUUM', redoVacuum, { main: 4, need: B0 }),
-    0xd0: op('REUSE_PAGE', noPageEffect, { main: 25, need: 0 }),
-    0xe0: op('META_CLEANUP', redoMetaCleanup, { main: 0, need: B0, init: B0 }),
+    0xb0: formedOp('MARK_PAGE_HALFDEAD', redoMarkHalfDead, { main: 20, need: B0 | B1, init: B0 }),
+    0xc0: formedOp('VACUUM', redoVacuum, { main: 4, need: B0 }),
+    0xd0: formedOp('REUSE_PAGE', noPageEffect, { main: 25, need: 0 }),
+    0xe0: formedOp('META_CLEANUP', redoMetaCleanup, { main: 0, need: B0, init: B0 }),
   },
 };

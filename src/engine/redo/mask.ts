@@ -5,18 +5,6 @@
 import { DbError } from '../errors.js';
 import { BLCKSZ } from '../page/constants.js';
 import {
-  PAGE_HEADER_SIZE,
-  PD_ALL_VISIBLE,
-  PD_HAS_FREE_LINES,
-  PD_PAGE_FULL,
-  pdFlags,
-  pdLower,
-  pdSpecial,
-  pdUpper,
-  setPdFlags,
-  setPdPruneXid,
-} from '../page/header.js';
-import {
   HEAP_TUPLE_HEADER_SIZE,
   HEAP_XACT_MASK,
   HEAP_XMAX_COMMITTED,
@@ -30,31 +18,14 @@ import {
 } from '../page/heap.js';
 import { itemCount, itemFlags, itemLength, itemOffset, LP_NORMAL } from '../page/items.js';
 import { Rmgr } from '../wal/types.js';
+import { maskBrin } from './brin.js';
 import { maskBtree } from './btree.js';
-
-/** mask_page_lsn_and_checksum. */
-function maskLsnAndChecksum(page: Buffer): void {
-  page.fill(0, 0, 10);
-}
-
-/** mask_page_hint_bits: pd_prune_xid, and PAGE_FULL, HAS_FREE_LINES, ALL_VISIBLE of pd_flags. */
-function maskHintBits(page: Buffer): void {
-  setPdPruneXid(page, 0);
-  setPdFlags(page, pdFlags(page) & ~(PD_PAGE_FULL | PD_HAS_FREE_LINES | PD_ALL_VISIBLE));
-}
-
-/** mask_unused_space: the hole between line pointers and tuples. Throws REDO_BAD_PAGE. */
-function maskUnusedSpace(page: Buffer): void {
-  const lower = pdLower(page);
-  const upper = pdUpper(page);
-  const special = pdSpecial(page);
-  if (lower > upper || special < upper || lower < PAGE_HEADER_SIZE || special > BLCKSZ)
-    throw new DbError(
-      'REDO_BAD_PAGE',
-      `invalid page: lower = ${lower}, upper = ${upper}, special = ${special}`,
-    );
-  page.fill(0, lower, upper);
-}
+import { maskGeneric } from './generic.js';
+import { maskGin } from './gin.js';
+import { maskGist } from './gist.js';
+import { maskHash } from './hash.js';
+import { maskHintBits, maskLsnAndChecksum, maskUnusedSpace } from './mask-common.js';
+import { maskSpgist } from './spgist.js';
 
 /** heap_mask. Serves visibility map pages too: to it they are pages whose map lies in the hole, so their bits are not compared. */
 function maskHeap(page: Buffer, blkno: number): void {
@@ -96,18 +67,20 @@ function maskSequence(page: Buffer): void {
  * resource managers without a mask, for which PostgreSQL writes no consistency images. Throws REDO_BAD_PAGE.
  */
 export function maskPage(rmid: number, page: Buffer, blkno: number): boolean {
-  switch (rmid) {
-    case Rmgr.Heap:
-    case Rmgr.Heap2:
-      maskHeap(page, blkno);
-      return true;
-    case Rmgr.Btree:
-      maskBtree(page, blkno);
-      return true;
-    case Rmgr.Sequence:
-      maskSequence(page);
-      return true;
-    default:
-      return false;
-  }
+  const mask = masks.get(rmid);
+  mask?.(page, blkno);
+  return mask !== undefined;
 }
+
+const masks = new Map<number, (page: Buffer, blkno: number) => void>([
+  [Rmgr.Heap, maskHeap],
+  [Rmgr.Heap2, maskHeap],
+  [Rmgr.Btree, maskBtree],
+  [Rmgr.Hash, maskHash],
+  [Rmgr.Gin, maskGin],
+  [Rmgr.Gist, maskGist],
+  [Rmgr.Sequence, maskSequence],
+  [Rmgr.SPGist, maskSpgist],
+  [Rmgr.BRIN, maskBrin],
+  [Rmgr.Generic, maskGeneric],
+]);

@@ -2,11 +2,18 @@
 import { formatLsn } from '../lsn.js';
 import { DbError } from '../errors.js';
 import { Rmgr, type WalRecord } from '../wal/types.js';
+import { brinTable } from './brin.js';
 import { btreeTable } from './btree.js';
+import { genericTable } from './generic.js';
+import { ginTable } from './gin.js';
+import { gistTable } from './gist.js';
+import { hashTable } from './hash.js';
 import { heapTable } from './heap.js';
+import { INIT_PAGE } from './heap-records.js';
 import { heap2Table } from './heap2.js';
 import { noEffectTables } from './no-effect.js';
 import { sequenceTable } from './sequence.js';
+import { spgistTable } from './spgist.js';
 import type { RedoOp, RmgrTable } from './types.js';
 import { xlogTable } from './xlog.js';
 
@@ -16,7 +23,13 @@ export const redoTables: readonly RmgrTable[] = [
   heap2Table,
   heapTable,
   btreeTable,
+  hashTable,
+  ginTable,
+  gistTable,
   sequenceTable,
+  spgistTable,
+  brinTable,
+  genericTable,
 ];
 
 /** Resource managers of PostgreSQL 18 whose deltas we cannot replay; an image of their pages (XLOG FPI) is no problem. */
@@ -86,6 +99,6 @@ export function recordTypeName(rec: WalRecord): string {
   const table = redoTables.find((t) => t.rmid === rec.rmid);
   const rmgr = table?.name ?? UNSUPPORTED.get(rec.rmid) ?? `rmgr ${rec.rmid}`;
   if (op === undefined || table === undefined) return `${rmgr}/0x${rec.info.toString(16).padStart(2, '0')}`;
-  const init = (rec.rmid === Rmgr.Heap || rec.rmid === Rmgr.Heap2) && (rec.info & 0x80) !== 0;
+  const init = rec.rmid !== Rmgr.Transaction && ((op.infoBits ?? 0) & rec.info & INIT_PAGE) !== 0;
   return `${rmgr}/${op.name}${init ? '+INIT' : ''}`;
 }

@@ -35,6 +35,10 @@ export interface RedoOp {
   readonly keepsLsn?: true;
   /** Block id that may be absent or all zero: the handler then initialises it (RBM_ZERO_ON_ERROR). */
   readonly createsBlock?: number;
+  /** Bit n: block id n is changed even after its image was restored (PostgreSQL tests NEEDS_REDO || RESTORED). Default none. */
+  readonly afterImage?: number;
+  /** Whether redo leaves this block of `rec` alone, pd_lsn included: it is referenced for a lock only. Default never. */
+  readonly leaves?: (rec: WalRecord, block: BlockRef) => boolean;
 }
 
 export interface RmgrTable {

@@ -5,15 +5,15 @@ import { redoError, type RedoOp, type RmgrTable } from './types.js';
 
 /**
  * xlog_redo, XLOG_FPI and XLOG_FPI_FOR_HINT: the driver restores the images, of whatever kind of page; there never is a delta.
- * FPI_FOR_HINT carries no image when full_page_writes is off and then changes nothing (changesBlock() says so).
+ * FPI_FOR_HINT carries no image when full_page_writes is off and then changes nothing.
  */
-function imagesOnly(name: string, check: RedoOp['check']): RedoOp {
+function imagesOnly(name: string, more: Pick<RedoOp, 'check' | 'leaves'>): RedoOp {
   return {
     name,
     redo() {
       throw redoError('REDO_BAD_RECORD', `${name} block without a page image`);
     },
-    ...(check ? { check } : {}),
+    ...more,
   };
 }
 
@@ -32,13 +32,18 @@ export const xlogTable: RmgrTable = {
     0x70: noEffect('RESTORE_POINT'),
     0x80: noEffect('FPW_CHANGE'),
     0x90: noEffect('END_OF_RECOVERY'),
-    0xa0: imagesOnly('FPI_FOR_HINT', (rec) => {
-      if (rec.blocks.length !== 1)
-        throw redoError('REDO_BAD_RECORD', 'FPI_FOR_HINT must reference one block');
+    0xa0: imagesOnly('FPI_FOR_HINT', {
+      check(rec) {
+        if (rec.blocks.length !== 1)
+          throw redoError('REDO_BAD_RECORD', 'FPI_FOR_HINT must reference one block');
+      },
+      leaves: () => true,
     }),
-    0xb0: imagesOnly('FPI', (rec) => {
-      if (rec.blocks.length === 0 || !rec.blocks.every((b) => b.applyImage))
-        throw redoError('REDO_BAD_RECORD', 'FPI must carry an image of each of its blocks');
+    0xb0: imagesOnly('FPI', {
+      check(rec) {
+        if (rec.blocks.length === 0 || !rec.blocks.every((b) => b.applyImage))
+          throw redoError('REDO_BAD_RECORD', 'FPI must carry an image of each of its blocks');
+      },
     }),
     0xd0: noEffect('OVERWRITE_CONTRECORD'),
     0xe0: noEffect('CHECKPOINT_REDO'),

@@ -4,89 +4,10 @@
  * relations, their page LSNs and visibility maps equal the files of the stopped server. Damaged records and pages give coded errors.
  */
 import assert from 'node:assert/strict';
-import { isDbError } from '../../../src/engine/errors.js';
-import { formatLsn } from '../../../src/engine/lsn.js';
-import { applyRecord, assertReplayable, type RedoContext } from '../../../src/engine/redo/index.js';
-import { decodeRecord } from '../../../src/engine/wal/decode.js';
-import type { WalRecord } from '../../../src/engine/wal/types.js';
-import { startPlainPostgres, type PlainPostgres } from '../../helpers/plain-postgres.js';
-import { compareWithFiles, permanentRelations, type FileComparison } from '../../helpers/redo-files.js';
-import { PageMap } from '../../helpers/redo-pages.js';
-import {
-  coverageTable,
-  replay,
-  shutdownCheckpoint,
-  type RedoSample,
-  type ReplayReport,
-} from '../../helpers/redo-replay.js';
-import {
-  runHintedUpdates,
-  runLocks,
-  runLostSpeculation,
-  runMixed,
-  runSqlFile,
-} from '../../helpers/redo-workload.js';
-
-interface Outcome {
-  report: ReplayReport;
-  files: FileComparison;
-}
-
-/** Settings that keep all WAL from the base on and put a page image into every block reference. */
-const KEEP = { wal_consistency_checking: 'all', wal_keep_size: '8GB', max_wal_size: '8GB' };
-
-async function runAndReplay(
-  settings: Record<string, string>,
-  ctx: RedoContext,
-  workload: (server: PlainPostgres) => Promise<void>,
-): Promise<Outcome> {
-  const server = await startPlainPostgres({ settings: { ...KEEP, ...settings } });
-  try {
-    await server.stop();
-    const from = await shutdownCheckpoint(server.dataDir);
-    const pages = await PageMap.fromDataDir(server.dataDir);
-    await server.start();
-    await workload(server);
-    const relations = await permanentRelations(server, ['postgres', 'template1', 'copy_files', 'copy_wal']);
-    await server.stop();
-    const report = await replay(server.dataDir, pages, from, await shutdownCheckpoint(server.dataDir), ctx);
-    const files = compareWithFiles(
-      pages,
-      await PageMap.fromDataDir(server.dataDir),
-      relations,
-      report.hintLsns,
-      ['copy_wal'],
-    );
-    return { report, files };
-  } finally {
-    await server.destroy();
-  }
-}
-
-async function runFile(server: PlainPostgres, ...names: string[]): Promise<void> {
-  const client = await server.client();
-  for (const name of names) await runSqlFile(client, name);
-  await client.end();
-}
-
-/** Every type must have been replayed from its delta and compared; `traits` are paths within a type. */
-function assertCoverage(report: ReplayReport, types: readonly string[], traits: readonly string[]): void {
-  const missing = [
-    ...types.filter((type) => !((report.types.get(type)?.compared ?? 0) > 0)),
-    ...traits.filter((trait) => !report.traits.has(trait)),
-  ];
-  assert.deepEqual(missing, [], `not covered by the workload; seen:\n${coverageTable(report)}`);
-}
-
-function assertExact({ report, files }: Outcome): void {
-  assert.equal(report.mismatchCount, 0, report.mismatches.join('\n'));
-  assert.deepEqual(files.differences.slice(0, 20), []);
-  assert.ok(files.pages > 1000 && files.vmPages > 50, `${files.pages} pages, ${files.vmPages} map pages`);
-  for (const [type, { results }] of report.types) {
-    assert.equal(results.notfound, 0, `${type} met a page that was never written`);
-    if (type !== 'XLOG/FPI_FOR_HINT') assert.equal(results.skipped, 0, `${type} met a page that was newer`);
-  }
-}
+import { assertDamageIsRefused } from '../../helpers/redo-damage.js';
+import { coverageTable } from '../../helpers/redo-replay.js';
+import { assertCoverage, assertExact, runAndReplay, runFile, type Outcome } from '../../helpers/redo-run.js';
+import { runHintedUpdates, runLocks, runLostSpeculation, runMixed } from '../../helpers/redo-workload.js';
 
 const HEAP_TYPES = [
   'Heap/INSERT',
@@ -194,11 +115,7 @@ describe('redo, against the pages that PostgreSQL made', function () {
     it('answers damaged records with a coded error that names the LSN, whatever the damage', () => {
       const { samples } = outcome.report;
       assert.ok(samples.length > 80, `${samples.length} samples`);
-      const random = generator(Number(process.env['SEED'] ?? 20250711));
-      let refused = 0;
-      for (const sample of samples)
-        for (let i = 0; i < 150; i++) if (applyDamaged(sample, random, i % 2 === 0)) refused++;
-      assert.ok(refused > samples.length, `only ${refused} were refused`);
+      assertDamageIsRefused(samples);
     });
   });
 
@@ -234,56 +151,3 @@ describe('redo, against the pages that PostgreSQL made', function () {
     });
   });
 });
-
-/** mulberry32: one seed, one sequence. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-const MARGIN = Buffer.alloc(8192, 0xa5);
-
-/** Applies a record after damage to it, or to its page. Returns whether it was refused. */
-function applyDamaged(sample: RedoSample, random: () => number, damageRecord: boolean): boolean {
-  const room = Buffer.alloc(3 * 8192, 0xa5); // a page in the middle: a stray write would show at its sides
-  const page = room.subarray(8192, 2 * 8192);
-  sample.page.copy(page);
-  const { rec } = sample;
-  try {
-    let damaged = rec;
-    if (damageRecord) damaged = mutateRecord(rec, random);
-    else mutate(page, 8 + Math.floor(random() * 4), random);
-    assertReplayable(damaged);
-    const block = damaged.blocks[sample.blockIndex];
-    if (block) applyRecord(page, damaged, block, { walLogHints: false, checksums: false });
-    return false;
-  } catch (err) {
-    const known =
-      isDbError(err) && /^(REDO|WAL)_/.test(err.code) && err.message.includes(formatLsn(rec.startLsn));
-    if (!known) throw new Error(`${sample.type} block ${sample.blockIndex}: ${String(err)}`, { cause: err });
-    return true;
-  } finally {
-    const untouched = MARGIN.equals(room.subarray(0, 8192)) && MARGIN.equals(room.subarray(2 * 8192));
-    assert.ok(untouched, `${sample.type} wrote beside its page`);
-  }
-}
-
-/** Flips a few bytes of the record after its header, where the CRC would have caught them. */
-function mutateRecord(rec: WalRecord, random: () => number): WalRecord {
-  const raw = Buffer.from(rec.raw);
-  const fromEnd = Math.min(raw.length - 24, 64);
-  // Main data lies at the end and block data before it; images in between are long and dull.
-  mutate(raw, random() < 0.5 ? 24 : raw.length - fromEnd, random);
-  return decodeRecord(raw, rec.startLsn, rec.endLsn, { crc: false });
-}
-
-function mutate(bytes: Buffer, from: number, random: () => number): void {
-  const span = Math.min(bytes.length - from, random() < 0.7 ? 80 : bytes.length);
-  for (let n = 1 + Math.floor(random() * 3); n > 0 && span > 0; n--)
-    bytes[from + Math.floor(random() * span)] = Math.floor(random() * 256);
-}
