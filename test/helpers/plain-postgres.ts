@@ -1,10 +1,13 @@
 /** A real, plain PostgreSQL 18 on a private socket: the oracle of the tests, and a source of WAL. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { promises as fs } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { credentials, findPostgres, giveTo, runInitdb, type PgInstall } from '../../src/compute/postgres.js';
+
+const run = promisify(execFile);
 
 export interface PlainPostgres {
   readonly install: PgInstall;
@@ -25,6 +28,10 @@ export interface PlainPostgres {
 export interface PlainOptions {
   settings?: Record<string, string>;
   initdbArgs?: string[];
+  /** Starts on a copy of this data directory instead of a new one. */
+  copyOf?: string;
+  /** An empty file to put into the copy: recovery.signal or standby.signal. */
+  signalFile?: string;
 }
 
 export async function startPlainPostgres(options: PlainOptions = {}): Promise<PlainPostgres> {
@@ -83,19 +90,27 @@ export async function startPlainPostgres(options: PlainOptions = {}): Promise<Pl
   }
 
   try {
-    await runInitdb(install, dataDir, [
-      ...(options.initdbArgs ?? []),
-      '-U',
-      'postgres',
-      '-A',
-      'trust',
-      '--no-data-checksums',
-      '-E',
-      'UTF8',
-      '--locale',
-      'C',
-      '--no-sync',
-    ]);
+    if (options.copyOf === undefined) {
+      await runInitdb(install, dataDir, [
+        ...(options.initdbArgs ?? []),
+        '-U',
+        'postgres',
+        '-A',
+        'trust',
+        '--no-data-checksums',
+        '-E',
+        'UTF8',
+        '--locale',
+        'C',
+        '--no-sync',
+      ]);
+    } else {
+      await copyDataDir(install, options.copyOf, dataDir);
+      if (options.signalFile !== undefined) {
+        await fs.writeFile(path.join(dataDir, options.signalFile), '');
+        await giveTo(install, path.join(dataDir, options.signalFile));
+      }
+    }
     await start();
   } catch (err) {
     await stop('immediate');
@@ -129,4 +144,11 @@ export async function startPlainPostgres(options: PlainOptions = {}): Promise<Pl
       await fs.rm(root, { recursive: true, force: true });
     },
   };
+}
+
+/** PostgreSQL insists on owning its files, and on modes that cp -a keeps. */
+async function copyDataDir(install: PgInstall, from: string, to: string): Promise<void> {
+  await run('cp', ['-a', from, to]);
+  const { runAs } = install;
+  if (runAs) await run('chown', ['-R', `${runAs.uid}:${runAs.gid}`, to]);
 }
