@@ -3,6 +3,7 @@ import { mkdirSync, promises as fs, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { MAX_SOCKET_DIR } from '../compute/cluster-dirs.js';
+import { refuseCustomRmgrs } from '../compute/custom-rmgr.js';
 import { ensurePagein, probePagein } from '../compute/pagein-build.js';
 import {
   findPostgres,
@@ -69,6 +70,7 @@ export async function createCluster(options: CreateOptions): Promise<CreatedClus
     say(`creating a PostgreSQL ${install.version} database cluster`);
     const pgdata = path.join(scratch, 'pgdata');
     await initdbInto(install, pgdata, scratch, superuser, options);
+    await refuseCustomRmgrs({ install, dataDir: pgdata, settings: {} }, 'Leave that library out.');
     const volumeId = randomUUID();
     writeFileSync(layout.secret, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' });
     mkdirSync(layout.run, { mode: 0o700 });

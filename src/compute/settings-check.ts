@@ -2,16 +2,18 @@ import { execFile } from 'node:child_process';
 import { promises as fs } from 'node:fs';
 import path from 'node:path';
 import { DbError } from '../engine/errors.js';
+import { customRmgrError, probePreload } from './custom-rmgr.js';
 import { credentials, giveTo, type PgInstall } from './postgres.js';
 
 const CHECK_MS = 10_000;
+const HINT = 'The volume keeps the last good version of the file. Correct it, then: aurora reload';
 
 /**
  * Whether a PostgreSQL could be started with this postgresql.conf, by PostgreSQL's own judgement ("postgres -C" reads all settings as a
  * start does, then ends). The file is looked at from a folder of its own, because only the file itself is kept in the volume:
  * what it includes by a relative name will not be there at the next start. pg_file_settings would not do: it gives an
- * invalid value the same words as a valid one that waits for a restart.
- * Throws COMPUTE_BAD_SETTINGS with what PostgreSQL says.
+ * invalid value the same words as a valid one that waits for a restart. Libraries to preload are loaded, which "postgres -C" does not.
+ * Throws COMPUTE_BAD_SETTINGS with what PostgreSQL says, COMPUTE_CUSTOM_RMGR.
  */
 export async function checkServerSettings(
   install: PgInstall,
@@ -35,7 +37,7 @@ export async function checkServerSettings(
         reject(
           new DbError('COMPUTE_BAD_SETTINGS', reasons.join('; ') || said.trim() || err.message, {
             reaction: 'usage',
-            hint: 'The volume keeps the last good version of the file. Correct it, then: aurora reload',
+            hint: HINT,
           }),
         );
       });
@@ -43,4 +45,7 @@ export async function checkServerSettings(
   } finally {
     await fs.rm(folder, { recursive: true, force: true });
   }
+  const { managers, failure } = await probePreload({ install, dataDir, settings });
+  if (managers.length > 0) throw customRmgrError(managers, HINT);
+  if (failure !== null) throw new DbError('COMPUTE_BAD_SETTINGS', failure, { reaction: 'usage', hint: HINT });
 }

@@ -13,6 +13,7 @@ import {
 } from './cluster-dirs.js';
 import type { ComputeConfig } from './config.js';
 import { ConfigFiles } from './config-files.js';
+import { refuseCustomRmgrs } from './custom-rmgr.js';
 import { elect } from './election.js';
 import { PageAgent } from './page-agent.js';
 import { pageinEnvironment } from './pagein-build.js';
@@ -105,6 +106,7 @@ export async function startTerm(
     undo.push(() => files.close());
     const manifestFiles = await makeDataDir(context, dirs, writer, point, recoveryLsn, stop);
     const madeMs = performance.now() - begun;
+    await untilStopped(refuseCustomRmgrs({ install, dataDir: dirs.data, settings }), stop);
     const source = new VolumeSource(reader, point.lsn, (name, content) => files.store(name, content));
     const agent = new PageAgent(source, {
       socketPath: dirs.agentSocket,

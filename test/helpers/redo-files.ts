@@ -7,6 +7,9 @@ import { ForkNumber, Rmgr, type RelFileLocator } from '../../src/engine/wal/type
 import type { PlainPostgres } from './plain-postgres.js';
 import { forkKey, type PageMap } from './redo-pages.js';
 import { diff } from './redo-replay.js';
+import { ginDifference } from './redo-traits-gin.js';
+import { gistDifference } from './redo-traits-gist.js';
+import { asLogged as spgistAsLogged } from './redo-traits-spgist.js';
 
 /** A relation to compare; its resource manager says how its pages are masked. */
 export interface ComparedRelation extends RelFileLocator {
@@ -149,9 +152,15 @@ function comparePage(
   hintLsn: Lsn | undefined,
 ): string | null {
   if (isNewPage(ours) && isNewPage(theirs)) return null;
-  if (rel.rmid === Rmgr.Sequence) theirs = asLogged(theirs, rel.increment);
+  if (rel.rmid === Rmgr.Sequence)
+    [ours, theirs] = [asLogged(ours, rel.increment), asLogged(theirs, rel.increment)];
+  if (rel.rmid === Rmgr.SPGist) [ours, theirs] = spgistAsLogged(ours, theirs, blkno);
   const mismatch = comparePages(rel.rmid, ours, theirs, blkno);
   if (mismatch !== null) return diff(mismatch);
+  const masked = rel.rmid === Rmgr.Gist ? gistDifference(ours, theirs) : null;
+  if (masked !== null) return masked;
+  const gin = rel.rmid === Rmgr.Gin ? ginDifference(ours, theirs) : null;
+  if (gin !== null) return gin;
   if (readPageLsn(ours) !== readPageLsn(theirs) && readPageLsn(theirs) !== hintLsn)
     return `pd_lsn ${formatLsn(readPageLsn(ours))}, theirs ${formatLsn(readPageLsn(theirs))}`;
   if ((pdFlags(ours) & PD_ALL_VISIBLE) !== (pdFlags(theirs) & PD_ALL_VISIBLE))
@@ -159,7 +168,10 @@ function comparePage(
   return null;
 }
 
-/** A sequence is logged log_cnt values ahead of what was handed out: what its page would be with all of them gone. */
+/**
+ * A sequence is logged log_cnt values ahead of what was handed out: what its page would be with all of them gone. An image of the page, as from
+ * ALTER TABLE ... SET LOGGED, has them, too.
+ */
 function asLogged(page: Buffer, increment: bigint): Buffer {
   const copy = Buffer.from(page);
   const data = heapTuple(copy, 1).data;

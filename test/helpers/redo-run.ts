@@ -27,7 +27,11 @@ export async function runAndReplay(
     const pages = await PageMap.fromDataDir(server.dataDir);
     await server.start();
     await workload(server);
-    const relations = await permanentRelations(server, ['postgres', 'template1', 'copy_files', 'copy_wal']);
+    const databases = await server.sql('SELECT datname FROM pg_database WHERE datallowconn ORDER BY oid');
+    const relations = await permanentRelations(
+      server,
+      databases.map((row) => String(row['datname'])),
+    );
     await server.stop();
     const report = await replay(server.dataDir, pages, from, await shutdownCheckpoint(server.dataDir), ctx);
     const files = compareWithFiles(

@@ -1,5 +1,12 @@
 import { implicitVmClears } from '../../src/engine/redo/index.js';
-import type { WalRecord } from '../../src/engine/wal/types.js';
+import { Rmgr, type WalRecord } from '../../src/engine/wal/types.js';
+import { brinTraits } from './redo-traits-brin.js';
+import { genericTraits } from './redo-traits-generic.js';
+import { ginTraits } from './redo-traits-gin.js';
+import { gistTraits } from './redo-traits-gist.js';
+import { hashTraits } from './redo-traits-hash.js';
+import { spgistTraits } from './redo-traits-spgist.js';
+import { systemTraits } from './redo-traits-system.js';
 
 /** Variants within a record type whose redo takes another path. */
 export function traitsOf(rec: WalRecord, type: string): string[] {
@@ -9,6 +16,9 @@ export function traitsOf(rec: WalRecord, type: string): string[] {
     if ((flags & mask) !== 0) traits.push(`${type.replace('+INIT', '')} ${name}`);
   };
   if (implicitVmClears(rec).length > 0) traits.push(`${type} clears VM`);
+  traits.push(...systemTraits(rec, type.replace('+INIT', '')));
+  if (rec.rmid === Rmgr.BRIN) traits.push(...brinTraits(rec, type));
+  if (rec.rmid === Rmgr.Generic) traits.push(...genericTraits(rec));
   switch (type.replace('+INIT', '')) {
     case 'Heap/INSERT':
       bit('speculative', data[2]!, 0x04);
@@ -53,5 +63,9 @@ export function traitsOf(rec: WalRecord, type: string): string[] {
       if (data.readUInt32LE(8) > 0) traits.push(`${type} of an internal page`);
       break;
   }
+  traits.push(...gistTraits(rec, type));
+  traits.push(...hashTraits(rec, type));
+  traits.push(...spgistTraits(rec, type));
+  traits.push(...ginTraits(rec, type));
   return traits;
 }

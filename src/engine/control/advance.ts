@@ -4,6 +4,7 @@
  * from here is a clean start and not a recovery: a CLOG truncation moves oldestXid at once (pages before it are gone), and
  * the commit timestamp limits follow each commit.
  */
+import { errorMessage } from '../errors.js';
 import { Rmgr, type WalRecord } from '../wal/types.js';
 import { CHECKPOINT_SIZE, parseCheckpoint } from './checkpoint.js';
 import {
@@ -101,7 +102,7 @@ function checkpointRecord(state: ControlState, rec: WalRecord, online: boolean):
     throw new RecordReader(rec, 'CHECKPOINT').bad(
       `${rec.mainData.length} bytes of main data, not ${CHECKPOINT_SIZE}`,
     );
-  const said = parseCheckpoint(rec.mainData);
+  const said = checkpointIn(rec);
   const cp = state.checkpoint;
   cp.redo = said.redo;
   cp.time = said.time;
@@ -134,6 +135,15 @@ function checkpointRecord(state: ControlState, rec: WalRecord, online: boolean):
     cp.oldestMultiDb = said.oldestMultiDb;
   }
   state.lastCheckpoint = { lsn: rec.startLsn, online, checkpoint: said };
+}
+
+/** parseCheckpoint() does not know where its bytes come from. */
+function checkpointIn(rec: WalRecord): CheckPoint {
+  try {
+    return parseCheckpoint(rec.mainData);
+  } catch (err) {
+    throw new RecordReader(rec, 'CHECKPOINT').bad(errorMessage(err));
+  }
 }
 
 function setOldestXid(cp: CheckPoint, xid: number, db: number): void {

@@ -67,8 +67,8 @@ function applyChecked(
 }
 
 /**
- * Refuses what could not be replayed, so that ingest can stop before it: a resource manager that is not supported yet
- * (REDO_UNSUPPORTED), or a type or flag that PostgreSQL 18 does not write (REDO_UNKNOWN_RECORD, REDO_BAD_RECORD).
+ * Refuses what could not be replayed, so that ingest can stop before it: a record of an extension's own resource manager
+ * (REDO_CUSTOM_RMGR), or a type or flag that PostgreSQL 18 does not write (REDO_UNKNOWN_RECORD, REDO_BAD_RECORD).
  */
 export function assertReplayable(rec: WalRecord): void {
   const op = redoOpOf(rec);

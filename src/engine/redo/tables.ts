@@ -32,15 +32,8 @@ export const redoTables: readonly RmgrTable[] = [
   genericTable,
 ];
 
-/** Resource managers of PostgreSQL 18 whose deltas we cannot replay; an image of their pages (XLOG FPI) is no problem. */
-const UNSUPPORTED = new Map<number, string>([
-  [Rmgr.Hash, 'Hash'],
-  [Rmgr.Gin, 'Gin'],
-  [Rmgr.Gist, 'Gist'],
-  [Rmgr.SPGist, 'SPGist'],
-  [Rmgr.BRIN, 'BRIN'],
-  [Rmgr.Generic, 'Generic'],
-]);
+/** RM_MIN_CUSTOM_ID: ids from here up to 255 belong to extensions (access/rmgr.h). */
+const FIRST_CUSTOM_RMID = 128;
 
 /** xl_info bits that every resource manager may set: XLR_SPECIAL_REL_UPDATE, XLR_CHECK_CONSISTENCY. */
 const COMMON_INFO = 0x03;
@@ -65,7 +58,7 @@ function flatten(tables: readonly RmgrTable[]): (RedoOp | undefined)[] {
   return flat;
 }
 
-/** The table entry for a record. Throws REDO_UNSUPPORTED or REDO_UNKNOWN_RECORD, with the record's LSN. */
+/** The table entry for a record. Throws REDO_CUSTOM_RMGR or REDO_UNKNOWN_RECORD, with the record's LSN. */
 export function redoOpOf(rec: WalRecord): RedoOp {
   return opByInfo[(rec.rmid << 8) | rec.info] ?? refuse(rec);
 }
@@ -73,14 +66,16 @@ export function redoOpOf(rec: WalRecord): RedoOp {
 function refuse(rec: WalRecord): never {
   const at = formatLsn(rec.startLsn);
   const info = `0x${rec.info.toString(16).padStart(2, '0')}`;
-  const unsupported = UNSUPPORTED.get(rec.rmid);
-  if (unsupported !== undefined) {
+  if (rec.rmid >= FIRST_CUSTOM_RMID) {
     throw new DbError(
-      'REDO_UNSUPPORTED',
-      `cannot replay the record at ${at}: resource manager ${unsupported} (info ${info}) is not supported yet`,
+      'REDO_CUSTOM_RMGR',
+      `cannot replay the record at ${at}: custom resource manager ${rec.rmid} of an extension (info ${info})`,
       {
         reaction: 'usage',
-        hint: `This version replays heap tables, sequences and btree indexes; ${unsupported} indexes must not be used with it.`,
+        hint:
+          'Only the extension itself knows what its records mean. It cannot be used here: take its library out of shared_preload_libraries ' +
+          'of the server that writes this log, and drop what stores data by it.',
+        details: { rmid: rec.rmid },
       },
     );
   }
@@ -97,7 +92,7 @@ function refuse(rec: WalRecord): never {
 export function recordTypeName(rec: WalRecord): string {
   const op = opByInfo[(rec.rmid << 8) | rec.info];
   const table = redoTables.find((t) => t.rmid === rec.rmid);
-  const rmgr = table?.name ?? UNSUPPORTED.get(rec.rmid) ?? `rmgr ${rec.rmid}`;
+  const rmgr = table?.name ?? (rec.rmid < FIRST_CUSTOM_RMID ? `rmgr ${rec.rmid}` : `custom${rec.rmid}`);
   if (op === undefined || table === undefined) return `${rmgr}/0x${rec.info.toString(16).padStart(2, '0')}`;
   const init = rec.rmid !== Rmgr.Transaction && ((op.infoBits ?? 0) & rec.info & INIT_PAGE) !== 0;
   return `${rmgr}/${op.name}${init ? '+INIT' : ''}`;

@@ -61,7 +61,8 @@ export const noPageEffect: PageRedo = (_page, rec) => {
 /**
  * Error of a redo handler. `message` says what is wrong; applyRecord() adds record, LSN and block to it. Codes:
  *   REDO_UNKNOWN_RECORD  resource manager, opcode or flag bit that PostgreSQL 18 does not write
- *   REDO_UNSUPPORTED     a resource manager of PostgreSQL 18 that is not supported here yet
+ *   REDO_CUSTOM_RMGR     a resource manager of an extension (id 128 and up): only the extension can replay it
+ *   REDO_UNSUPPORTED     something of PostgreSQL 18 that is not supported here
  *   REDO_BAD_RECORD      lengths, offsets or flags of the record contradict each other
  *   REDO_BAD_ITEM        the record points at a line pointer or tuple that is not on the page, or not as it must be
  *   REDO_BAD_PAGE        the page itself is impossible (header, line pointer or tuple out of bounds)

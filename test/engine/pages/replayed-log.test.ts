@@ -15,7 +15,7 @@ import type { CoalescePolicy } from '../../../src/engine/pages/types.js';
 import { encodeRecord } from '../../../src/engine/wal/writer.js';
 import { decodeRecord } from '../../../src/engine/wal/decode.js';
 import { importCluster, openSourceCluster } from '../../../src/storage/import.js';
-import { runLocks, runSqlFile } from '../../helpers/redo-workload.js';
+import { runSqlFile } from '../../helpers/redo-workload.js';
 import { recordLog, StoreFolder, type RecordedLog } from './recorded-log.js';
 import { digest, forkName, ReplayModel, type Sample } from './replay-model.js';
 
@@ -48,7 +48,7 @@ describe('page store, against a replay of the same log', function () {
         const client = await server.client();
         await runSqlFile(client, 'heap.sql');
         await runSqlFile(client, 'ddl.sql');
-        await runLocks(server);
+        await runSqlFile(client, 'locks.sql');
         await client.query(
           "CREATE TABLE cut AS SELECT g AS id, repeat('c', 500) AS pad FROM generate_series(1, 3000) g",
         );
@@ -213,7 +213,7 @@ describe('page store, against a replay of the same log', function () {
       assert.throws(
         () => ingester.ingestBatch(batch),
         (err) =>
-          isDbError(err, 'REDO_UNKNOWN_RECORD') &&
+          isDbError(err, 'REDO_CUSTOM_RMGR') &&
           err.details?.['lsn'] === good.startLsn &&
           err.message.includes(formatLsn(good.startLsn)),
       );

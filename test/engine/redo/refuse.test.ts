@@ -1,4 +1,4 @@
-/** What this proves: a record that is unknown, not supported yet, or contradicts itself or its page stops redo with a coded error. */
+/** What this proves: a record that is unknown, an extension's own, or contradicts itself or its page stops redo with a coded error. */
 import assert from 'node:assert/strict';
 import { isDbError } from '../../../src/engine/errors.js';
 import { applyRecord, assertReplayable } from '../../../src/engine/redo/index.js';
@@ -27,13 +27,14 @@ function expectCode(run: () => unknown, code: string): void {
 describe('redo: what is refused', () => {
   const data = rowData(1);
   const cases: [string, string, Parameters<typeof record>[0]][] = [
-    ['Hash', 'REDO_UNSUPPORTED', { rmid: Rmgr.Hash, info: 0x20 }],
-    ['Gin', 'REDO_UNSUPPORTED', { rmid: Rmgr.Gin, info: 0x20 }],
-    ['Gist', 'REDO_UNSUPPORTED', { rmid: Rmgr.Gist, info: 0x00 }],
-    ['SPGist', 'REDO_UNSUPPORTED', { rmid: Rmgr.SPGist, info: 0x10 }],
-    ['BRIN', 'REDO_UNSUPPORTED', { rmid: Rmgr.BRIN, info: 0x10 }],
-    ['Generic', 'REDO_UNSUPPORTED', { rmid: Rmgr.Generic, info: 0x00 }],
-    ['an extension', 'REDO_UNKNOWN_RECORD', { rmid: 128, info: 0x00 }],
+    ['an unused Hash opcode', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.Hash, info: 0xd0 }],
+    ['an unused Gin opcode', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.Gin, info: 0xa0 }],
+    ['an unused Gist opcode', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.Gist, info: 0x40 }],
+    ['an unused SPGist opcode', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.SPGist, info: 0x00 }],
+    ['an unused BRIN opcode', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.BRIN, info: 0x60 }],
+    ['an unused Generic opcode', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.Generic, info: 0x10 }],
+    ['an extension', 'REDO_CUSTOM_RMGR', { rmid: 128, info: 0x00 }],
+    ['the last id of an extension', 'REDO_CUSTOM_RMGR', { rmid: 255, info: 0xf0 }],
     ['an unused XLOG opcode', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.XLOG, info: 0xc0 }],
     ['an unused Transaction opcode', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.Transaction, info: 0x70 }],
     ['the dropped CommitTs SETTS', 'REDO_UNKNOWN_RECORD', { rmid: Rmgr.CommitTs, info: 0x20 }],
@@ -234,7 +235,7 @@ describe('redo: what is refused', () => {
     expectCode(() => applyRecord(page, insert(3, 1), insert(3, 1).blocks[0]!, CTX), 'REDO_BAD_PAGE');
   });
 
-  it('but accepts the images of an unsupported index', () => {
+  it('but accepts an image, whatever it shows', () => {
     assertReplayable(fpi(Buffer.alloc(8192, 0x11)));
   });
 });

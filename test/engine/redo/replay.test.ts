@@ -7,7 +7,8 @@ import assert from 'node:assert/strict';
 import { assertDamageIsRefused } from '../../helpers/redo-damage.js';
 import { coverageTable } from '../../helpers/redo-replay.js';
 import { assertCoverage, assertExact, runAndReplay, runFile, type Outcome } from '../../helpers/redo-run.js';
-import { runHintedUpdates, runLocks, runLostSpeculation, runMixed } from '../../helpers/redo-workload.js';
+import { BTREE_INTERRUPTIONS, runInterrupted } from '../../helpers/redo-interrupted.js';
+import { CRASH_SETTINGS } from '../../helpers/redo-steps.js';
 
 const HEAP_TYPES = [
   'Heap/INSERT',
@@ -73,6 +74,32 @@ const HEAP_TRAITS = [
   'Heap2/PRUNE_VACUUM_CLEANUP without cleanup lock',
 ];
 
+const LOCK_TRAITS = [
+  'Heap/LOCK FOR KEY SHARE',
+  'Heap/LOCK FOR SHARE',
+  'Heap/LOCK FOR NO KEY UPDATE',
+  'Heap/LOCK FOR UPDATE',
+  'Heap2/PRUNE_VACUUM_SCAN freeze leaves no locker or updater',
+  'Heap2/PRUNE_VACUUM_SCAN freeze keeps one updater',
+  'Heap2/PRUNE_VACUUM_SCAN freeze makes a smaller multixact',
+];
+
+const LOGICAL_TRAITS = [
+  'Heap/DELETE with the old row',
+  'Heap/DELETE with the old key',
+  'Heap/UPDATE with the old row',
+  'Heap/UPDATE with the old key',
+  'Heap/HOT_UPDATE with the old row',
+  'XLOG/FPI of fork main',
+  'XLOG/FPI of fork fsm',
+  'XLOG/FPI of fork vm',
+  'XLOG/FPI of fork init',
+  'XLOG/FPI of several blocks',
+  'XLOG/FPI_FOR_HINT of fork main, no image',
+  'Storage/TRUNCATE of all forks',
+  'Storage/TRUNCATE of the visibility map alone',
+];
+
 const BTREE_TRAITS = [
   'Btree/SPLIT_L of an internal page',
   'Btree/SPLIT_R of an internal page',
@@ -89,13 +116,11 @@ describe('redo, against the pages that PostgreSQL made', function () {
     let outcome: Outcome;
     before(async () => {
       outcome = await runAndReplay(
-        { full_page_writes: 'off', autovacuum: 'off' },
+        { full_page_writes: 'off', autovacuum: 'off', ...CRASH_SETTINGS },
         { walLogHints: false, checksums: false },
         async (server) => {
-          await runFile(server, 'heap.sql', 'btree.sql', 'ddl.sql');
-          await runLocks(server);
-          await runLostSpeculation(server);
-          await runMixed(server, 4, 200);
+          await runFile(server, 'heap.sql', 'btree.sql', 'ddl.sql', 'locks.sql', 'mixed.sql');
+          await runInterrupted(server, BTREE_INTERRUPTIONS);
         },
       );
     });
@@ -106,7 +131,11 @@ describe('redo, against the pages that PostgreSQL made', function () {
     });
 
     it('has met every record type and variant', () => {
-      assertCoverage(outcome.report, [...HEAP_TYPES, ...BTREE_TYPES], [...HEAP_TRAITS, ...BTREE_TRAITS]);
+      assertCoverage(
+        outcome.report,
+        [...HEAP_TYPES, ...BTREE_TYPES],
+        [...HEAP_TRAITS, ...LOCK_TRAITS, ...BTREE_TRAITS],
+      );
       // These two change no page that could be compared: an image is all there is, or nothing but a note for standbys.
       assert.ok(outcome.report.types.get('XLOG/FPI')!.results.restored > 0);
       assert.ok(outcome.report.types.get('Btree/REUSE_PAGE')!.seen > 0);
@@ -123,13 +152,16 @@ describe('redo, against the pages that PostgreSQL made', function () {
     let outcome: Outcome;
     before(async () => {
       outcome = await runAndReplay(
-        { wal_level: 'logical', wal_log_hints: 'on', autovacuum_naptime: '1s', track_commit_timestamp: 'on' },
+        {
+          wal_level: 'logical',
+          wal_log_hints: 'on',
+          autovacuum_naptime: '1s',
+          track_commit_timestamp: 'on',
+          max_prepared_transactions: '10',
+        },
         { walLogHints: true, checksums: false },
         async (server) => {
-          await runFile(server, 'heap.sql', 'ddl.sql');
-          await runLocks(server);
-          await runMixed(server, 4, 100);
-          await runHintedUpdates(server);
+          await runFile(server, 'heap.sql', 'system.sql', 'locks.sql', 'mixed.sql', 'hints.sql', 'xact.sql');
         },
       );
     });
@@ -141,7 +173,7 @@ describe('redo, against the pages that PostgreSQL made', function () {
 
     it('has met what is only written then', () => {
       const { types } = outcome.report;
-      assertCoverage(outcome.report, HEAP_TYPES, []);
+      assertCoverage(outcome.report, HEAP_TYPES, LOGICAL_TRAITS);
       for (const type of ['Heap/TRUNCATE', 'Heap2/NEW_CID', 'Heap2/REWRITE'])
         assert.ok(types.has(type), `${type} not seen`);
       for (const type of ['Heap/UPDATE', 'Heap/LOCK', 'Heap2/VISIBLE'])
