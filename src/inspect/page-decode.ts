@@ -21,6 +21,7 @@ import { itemCount, itemId, LP_NORMAL } from '../engine/page/itemid.js';
 import { VM_HEAPBLOCKS_PER_PAGE, vmBitsOf } from '../engine/page/vm.js';
 import { ForkNumber } from '../engine/wal/types.js';
 import { splitAttributes, type Attribute } from './attributes.js';
+import { indexDecoders, type IndexPageJson } from './page-index.js';
 
 export type PageType =
   | 'new'
@@ -106,6 +107,8 @@ export interface DecodedPage {
   header: PageHeaderJson;
   items: ItemJson[];
   btree?: BtreeJson;
+  /** Of the other index types. */
+  index?: IndexPageJson;
   sequence?: { lastValue: string; logCount: string; isCalled: boolean };
   /** Runs of heap blocks with the same bits; those with none are left out. */
   visibility?: { first: number; last: number; allVisible: boolean; allFrozen: boolean }[];
@@ -135,6 +138,7 @@ export function decodePage(page: Buffer, context: PageContext): DecodedPage {
     if (type === 'vm') decoded.visibility = visibility(page, context.blkno);
     if (type === 'btree') decodeBtree(page, decoded);
     if (type === 'sequence') decoded.sequence = sequence(page);
+    if (type in indexDecoders) decoded.index = indexDecoders[type as keyof typeof indexDecoders](page);
   } catch (err) {
     if (!isDbError(err) && !(err instanceof RangeError)) throw err;
     decoded.problem = errorMessage(err);

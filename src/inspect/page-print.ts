@@ -1,5 +1,6 @@
 /** A decoded page in lines of at most 80 columns. */
 import type { BtreeJson, DecodedPage, ItemJson } from './page-decode.js';
+import type { FactJson, IndexPageJson } from './page-index.js';
 import type { PageReport } from './page-report.js';
 
 const WIDTH = 80;
@@ -12,6 +13,7 @@ export function formatPage(report: PageReport): string {
   const out = [...title(report), '', ...headerLines(page)];
   if (page.problem) out.push(`PROBLEM: ${page.problem}`);
   if (page.btree) out.push('', ...btreeLines(page.btree));
+  if (page.index) out.push('', ...otherIndexLines(page.type, page.index));
   if (page.sequence) {
     const { lastValue, logCount, isCalled } = page.sequence;
     out.push('', `sequence  last_value ${lastValue}  log_cnt ${logCount}  is_called ${isCalled}`);
@@ -55,6 +57,31 @@ function btreeLines(b: BtreeJson): string[] {
     lines.push(`       deduplication ${allEqualImage ? 'safe' : 'unsafe'}`);
   }
   return lines;
+}
+
+/** `hash  kind bucket  bucket 3 ...`, then a paragraph for each entry. */
+function otherIndexLines(type: string, { facts, entries }: IndexPageJson): string[] {
+  const lines = fold(`${type}  ${factText(facts)}`, '');
+  if (entries.length > 0) lines.push('', `entries: ${entries.length}`);
+  for (const entry of entries) lines.push(...fold(factText(entry)));
+  return lines;
+}
+
+/** What is absent, false or empty is left out: --json has all. */
+function factText(facts: Readonly<Record<string, FactJson>>): string {
+  return Object.entries(facts)
+    .filter(([, value]) => value !== null && value !== false && value !== '')
+    .map(([name, value]) => `${name.replace(/[A-Z]/g, (c) => ` ${c.toLowerCase()}`)} ${valueText(value)}`)
+    .join('  ');
+}
+
+function valueText(value: FactJson): string {
+  if (Array.isArray(value)) {
+    const shown = value.slice(0, TIDS_SHOWN).map(valueText).join(' ');
+    return `${shown || '-'}${value.length > TIDS_SHOWN ? ` ... (${value.length})` : ''}`;
+  }
+  if (typeof value === 'object' && value !== null) return `{${factText(value)}}`;
+  return typeof value === 'string' && /^[0-9a-f]{33,}$/.test(value) ? shortHex(value) : String(value);
 }
 
 function visibilityLines(runs: NonNullable<DecodedPage['visibility']>): string[] {

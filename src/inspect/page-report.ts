@@ -33,6 +33,27 @@ export async function pageReport(
       'USAGE_LSN',
       `LSN ${formatLsn(lsn)} is not committed yet: the log is committed up to ${formatLsn(volume.commitLsn)}`,
     );
+  try {
+    return await reportAt(volume, relation, fork, blkno, lsn);
+  } catch (err) {
+    if (!isDbError(err, 'INGEST_STOPPED')) throw err;
+    const { code, message, details } = err;
+    const applied = formatLsn(volume.appliedLsn);
+    throw new DbError(code, message, {
+      hint: `Pages can be inspected up to LSN ${applied}: --lsn ${applied}`,
+      cause: err,
+      details,
+    });
+  }
+}
+
+async function reportAt(
+  volume: VolumeTool,
+  relation: InspectedRelation,
+  fork: number,
+  blkno: number,
+  lsn: Lsn,
+): Promise<PageReport> {
   const { rel } = relation;
   const name = relation.name ?? `${rel.spcOid}/${rel.dbOid}/${rel.relNumber}`;
   return volume.ask(async (client) => {

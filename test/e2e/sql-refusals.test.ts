@@ -1,6 +1,6 @@
 /**
  * What this release cannot replay is refused, or stops loudly: a tablespace outside the data directory is refused before anything is logged;
- * a record of an unsupported index type stops ingest at its LSN, which the status tells, while the log goes on and nothing beyond is ever served.
+ * a record that cannot be replayed stops ingest at its LSN, which the status tells, while the log goes on and nothing beyond is ever served.
  */
 import { strict as assert } from 'node:assert';
 import { readFileSync } from 'node:fs';
@@ -10,15 +10,21 @@ import { loadSecret } from '../../src/net/secret.js';
 import { StorageClient } from '../../src/net/storage-client.js';
 import { parseLsn } from '../../src/engine/lsn.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
+import { buildCustomRmgr, type CustomRmgrLibraries } from '../helpers/custom-rmgr.js';
 
 describe('e2e: refusals', function () {
   this.timeout(120_000);
   let cluster: TestCluster;
+  let libraries: CustomRmgrLibraries;
 
   before(async () => {
+    libraries = await buildCustomRmgr();
     cluster = await TestCluster.start({ storageNodes: 1, writeQuorum: 1 });
   });
-  after(async () => cluster?.destroy());
+  after(async () => {
+    await cluster?.destroy();
+    await libraries?.remove();
+  });
   afterEach(async function () {
     if (this.currentTest?.state === 'failed') console.error(await cluster?.logs());
   });
@@ -49,23 +55,27 @@ describe('e2e: refusals', function () {
     await ingestKeepsUp();
   });
 
-  it('a record of an unsupported index type stops ingest, loudly; the log and the session go on', async () => {
+  it('a record of an extension stops ingest, loudly; the log and the session go on', async () => {
     const client = await cluster.client();
-    await client.query('create table hashed (id int primary key, v text)');
+    await client.query('create table after (id int primary key, v text)');
+    await client.query(
+      `create function write_note() returns bigint language c as '${libraries.unregistered}'`,
+    );
     await ingestKeepsUp();
-    await client.query('create index hashed_v on hashed using hash (v)');
+    await client.query('select write_note()');
+    await client.query(`insert into after values (0, 'beyond it')`);
     const node = await eventually('ingest has stopped', async () => {
       const { storage } = await cluster.status();
       return storage[0]!.problem === null ? null : storage[0]!;
     });
-    assert.match(node.problem!, /ingest stopped at [0-9A-F]+\/[0-9A-F]+: .*resource manager Hash/);
+    assert.match(node.problem!, /ingest stopped at [0-9A-F]+\/[0-9A-F]+: .*custom resource manager 129/);
     const { rows } = await client.query<{ before: boolean }>(
       `select $1::pg_lsn <= pg_current_wal_lsn() and $2::pg_lsn <= $1::pg_lsn as before`,
       [/stopped at (\S+):/.exec(node.problem!)![1], node.applied],
     );
     assert.deepEqual(rows, [{ before: true }], 'it must have stopped before a record that exists');
-    await client.query(`insert into hashed select g, 'v' || g from generate_series(1, 1000) g`);
-    assert.equal((await client.query('select count(*)::int as n from hashed')).rows[0].n, 1000);
+    await client.query(`insert into after select g, 'v' || g from generate_series(1, 1000) g`);
+    assert.equal((await client.query('select count(*)::int as n from after')).rows[0].n, 1001);
     const later = await eventually('the log goes on', async () => {
       const [now] = (await cluster.status()).storage;
       return parseLsn(now!.commit!) > parseLsn(node.commit!) ? now! : null;
@@ -92,7 +102,7 @@ describe('e2e: refusals', function () {
       client.close();
     }
     await cluster.stop();
-    await assert.rejects(cluster.start(), /resource manager Hash/);
+    await assert.rejects(cluster.start(), /custom resource manager 129/);
   });
 
   async function ingestKeepsUp(): Promise<void> {
