@@ -130,6 +130,10 @@ CREATE TABLE parted_2 PARTITION OF parted FOR VALUES IN (2);
 INSERT INTO parted SELECT g, 1 + g % 2, 'p' FROM generate_series(1, 300) g;
 UPDATE parted SET part = 3 - part WHERE id % 3 = 0;
 
+-- Many new blocks at once.
+CREATE TABLE grown (id int);
+COPY grown FROM PROGRAM 'seq 1 60000';
+
 -- Odd shapes: no columns, many columns with NULLs, dropped and added columns, a tuple that fills a page.
 CREATE TABLE nothing ();
 INSERT INTO nothing SELECT FROM generate_series(1, 400);

@@ -37,8 +37,8 @@ ALTER SYSTEM SET full_page_writes = off;
 SELECT pg_reload_conf();
 DO $$
 BEGIN
-  -- The checkpointer makes the change, and its checkpoint tells that it has.
-  LOOP
+  -- The checkpointer makes the change, and its checkpoint tells that it has (unless the setting comes from the command line).
+  FOR i IN 1 .. 50 LOOP
     CHECKPOINT;
     EXIT WHEN NOT (SELECT full_page_writes FROM pg_control_checkpoint());
   END LOOP;
@@ -50,7 +50,7 @@ ALTER SYSTEM RESET full_page_writes;
 SELECT pg_reload_conf();
 DO $$
 BEGIN
-  LOOP
+  FOR i IN 1 .. 50 LOOP
     CHECKPOINT;
     EXIT WHEN (SELECT full_page_writes FROM pg_control_checkpoint());
   END LOOP;

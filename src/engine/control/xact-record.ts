@@ -99,7 +99,8 @@ export function parsePrepare(rec: WalRecord): TwoPhaseState {
     return parseTwoPhaseState(rec.mainData, where);
   } catch (err) {
     if (!(err instanceof DbError)) throw err;
-    throw new DbError('REDO_BAD_RECORD', err.message, { cause: err });
+    const message = err.message.includes(where) ? err.message : `${where}: ${err.message}`;
+    throw new DbError('REDO_BAD_RECORD', message, { cause: err });
   }
 }
 
