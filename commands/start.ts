@@ -43,6 +43,11 @@ export default class Start extends AuroraCommand {
       helpValue: 'NAME',
     }),
     silent: Flags.boolean({ char: 's', description: 'only print errors, no informational messages' }),
+    'redo-verify': Flags.boolean({
+      description:
+        "from now on, storage nodes compare each page that they replay with PostgreSQL's image of it and stop at a difference; a test of OpenAurora, and slow",
+      allowNo: true,
+    }),
     options: Flags.string({
       char: 'o',
       description: 'settings for PostgreSQL, e.g. "-c work_mem=64MB"',
@@ -63,6 +68,7 @@ export default class Start extends AuroraCommand {
       wait: flags.wait && !flags['dont-wait'],
       logFile: logFilePath(flags.log),
       settings: parseServerOptions(flags.options),
+      redoVerify: flags['redo-verify'],
       progress: say,
     });
     say(flags.wait && !flags['dont-wait'] ? `server started on port ${port}` : 'server starting');

@@ -76,6 +76,11 @@ export default class Status extends AuroraCommand {
         c.commitLsn ?? '-',
       ]);
     this.log(`\n${nodes.toString()}\n\n${computes.toString()}`);
+    for (const { id, redoVerify } of report.storage)
+      if (redoVerify)
+        this.log(
+          `storage ${id}: redo_verify compared ${redoVerify.compared} pages, ${redoVerify.mismatched} mismatched`,
+        );
     for (const { id, problem } of report.storage)
       if (problem) this.log(chalk.yellow(`storage ${id}: ${problem}`));
     for (const { name, problem } of report.computes)

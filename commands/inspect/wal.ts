@@ -2,6 +2,8 @@ import { Args, Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { lsnFlag, outputWriter, untilInterrupted } from '../../src/inspect/flags.js';
 import { dumpWal } from '../../src/inspect/wal-dump.js';
+import { isVerified, verifyWal } from '../../src/inspect/verify.js';
+import { verifyJson, verifyText } from '../../src/inspect/verify-print.js';
 import { rmgrList, walFilter } from '../../src/inspect/wal-filter.js';
 import { openWalInput } from '../../src/inspect/wal-input.js';
 
@@ -11,14 +13,22 @@ export default class InspectWal extends AuroraCommand {
 PATH may be the folder of a storage node or the log folder in it (running or not; nothing is changed), or a pg_wal folder, a
 data directory or one segment file of any PostgreSQL 18.
 
+With --verify it prints no records, but replays them and compares each page with the image of it that PostgreSQL put into the record, which
+it does with wal_consistency_checking = all. Replay begins with the pages of --base, a copy of the data directory made while the server
+was stopped; without that, with the pages of the volume or of the stopped node that the log belongs to; else with nothing: then the first image of
+each page is believed. It prints how many records of each type there were and how many pages were compared, and of each mismatch
+both pages and the record. All records are replayed; --start, --end, --limit and the filters say which are judged.
+
 Exit status: 0 at the end that was asked for or at the end of the committed log, 1 when the log ends at bytes that are no
-record (a torn tail, or simply the end of what PostgreSQL has written).`;
+record (a torn tail, or simply the end of what PostgreSQL has written). With --verify: 0 when all pages compared are as PostgreSQL made
+them, 1 when one is not, a record cannot be decoded or replayed, or there was nothing to compare.`;
   static override examples = [
     '<%= config.bin %> inspect wal -D ./aurora-data -n 20',
     '<%= config.bin %> inspect wal -D ./aurora-data --follow --rmgr Heap',
     '<%= config.bin %> inspect wal -D ./aurora-data --stats=record',
     '<%= config.bin %> inspect wal ./aurora-data/storage/1 --start 0/1A00000 --json',
     '<%= config.bin %> inspect wal /var/lib/postgresql/18/main/pg_wal/000000010000000000000001',
+    '<%= config.bin %> inspect wal --verify --base /backup/stopped /var/lib/postgresql/18/main/pg_wal',
   ];
   static override args = {
     path: Args.string({
@@ -72,7 +82,16 @@ record (a torn tail, or simply the end of what PostgreSQL has written).`;
       exclusive: ['follow'],
     }),
     quiet: Flags.boolean({ char: 'q', description: 'print no records, only errors' }),
-    json: Flags.boolean({ description: 'one JSON object a line' }),
+    verify: Flags.boolean({
+      description: 'replay the records and compare the pages with the images in them',
+      exclusive: ['follow', 'stats'],
+    }),
+    base: Flags.string({
+      description: 'with --verify, the data directory that the log was written upon, as it was before',
+      helpValue: 'DATADIR',
+      dependsOn: ['verify'],
+    }),
+    json: Flags.boolean({ description: 'one JSON object a line; one in all with --stats and --verify' }),
   };
 
   async run(): Promise<void> {
@@ -86,16 +105,19 @@ record (a torn tail, or simply the end of what PostgreSQL has written).`;
       args.path === undefined ? this.requireCluster(flags.pgdata) : undefined,
     );
     try {
-      await untilInterrupted((signal) =>
-        dumpWal(input, {
-          ...flags,
-          stats: flags.stats as 'rmgr' | 'record' | undefined,
-          matches,
-          signal,
-          write: outputWriter(process.stdout),
-          note: (line) => this.note(line),
-        }),
-      );
+      const write = outputWriter(process.stdout);
+      const note = (line: string): void => this.note(line);
+      await untilInterrupted(async (signal) => {
+        if (!flags.verify) {
+          const stats = flags.stats as 'rmgr' | 'record' | undefined;
+          return dumpWal(input, { ...flags, stats, matches, signal, write, note });
+        }
+        const report = await verifyWal(input, { ...flags, matches, signal, note });
+        if (!isVerified(report)) process.exitCode = 1;
+        await write(
+          flags.json ? `${JSON.stringify(verifyJson(report), null, 2)}\n` : verifyText(report, flags.quiet),
+        );
+      });
     } finally {
       await input.source.close?.();
     }

@@ -20,6 +20,8 @@ export interface VolumeInfo {
   /** Folder of the unix sockets, 0700. */
   readonly socketDir: string;
   readonly createdAt: string;
+  /** Storage nodes compare what they replay with the page images in the log; default off. */
+  readonly redoVerify?: boolean;
 }
 
 export interface StorageNodeInfo {
@@ -111,12 +113,19 @@ export class Manifest {
 
   /** The superuser that the daemons work through has another name now. */
   setSuperuser(superuser: string): void {
-    const info: VolumeInfo = { ...this.volume, superuser };
-    this.db.prepare('update volume set info = ?').run(JSON.stringify(info));
+    this.setVolume({ ...this.volume, superuser });
+  }
+
+  setRedoVerify(redoVerify: boolean): void {
+    this.setVolume({ ...this.volume, redoVerify });
   }
 
   close(): void {
     this.db.close();
+  }
+
+  private setVolume(info: VolumeInfo): void {
+    this.db.prepare('update volume set info = ?').run(JSON.stringify(info));
   }
 }
 

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { computeDirs } from '../compute/cluster-dirs.js';
 import { evictFormerPostgres } from '../compute/former-postgres.js';
 import { DbError } from '../engine/errors.js';
+import { redoVerifySetting } from '../storage/config.js';
 import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
 import { clusterLayout, daemonLog, type ClusterLayout } from './layout.js';
 import { whileStarting } from './lock.js';
@@ -21,6 +22,8 @@ export interface StartOptions {
   logFile?: string | undefined;
   /** Settings for PostgreSQL's command line (-o "-c name=value"). */
   settings?: Record<string, string>;
+  /** Switches redo_verify on or off from now on; storage nodes that run already stay as they are. */
+  redoVerify?: boolean | undefined;
   progress?: (line: string) => void;
 }
 
@@ -49,6 +52,7 @@ async function startMissing(
 ): Promise<{ port: number; computePid: number }> {
   const started: string[] = [];
   try {
+    if (options.redoVerify !== undefined) manifest.setRedoVerify(options.redoVerify);
     const { superuser = manifest.volume.superuser } = options;
     const volume = { ...manifest.volume, superuser };
     const compute = manifest.computes[0]!;
@@ -163,6 +167,7 @@ function storageConfig(
     secretFile: layout.secret,
     peers: nodes.filter((peer) => peer.id !== node.id).map(({ id, host, port }) => ({ id, host, port })),
     quorum: { voters: volume.copies, write: volume.writeQuorum, read: volume.readQuorum },
+    redoVerify: volume.redoVerify ?? false,
   };
 }
 
@@ -186,8 +191,13 @@ function computeConfig(
     superuser: volume.superuser,
     pgBindir: volume.pgBindir,
     runAs: volume.runAs,
-    settings: options.settings ?? {},
+    settings: { ...checkingSettings(volume), ...options.settings },
     electTimeoutMs: options.timeoutMs,
     ...(options.logFile === undefined ? {} : { postgresLog: options.logFile }),
   };
+}
+
+/** Without page images in the log, redo_verify has nothing to compare with. */
+function checkingSettings(volume: VolumeInfo): Record<string, string> {
+  return redoVerifySetting(volume.redoVerify) ? { wal_consistency_checking: 'all' } : {};
 }

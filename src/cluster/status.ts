@@ -27,6 +27,10 @@ export interface StorageNodeReport {
   epoch: number | null;
   /** Why the node does not do all that it should: learner reason, ingest error, damage; or null. */
   problem: string | null;
+  /** The record that the node cannot decode or replay: its pages end before it, while the log goes on. */
+  ingestError: { code: string; lsn: string; message: string } | null;
+  /** With redo_verify: pages compared with PostgreSQL's since the node started, and how many were different. */
+  redoVerify: { compared: number; mismatched: number } | null;
 }
 
 export interface ClusterReport {
@@ -118,6 +122,8 @@ async function askNode(
     commit: null,
     epoch: null,
     problem: null,
+    ingestError: null,
+    redoVerify: null,
   };
   if (pid === null) return { report, status: null };
   try {
@@ -138,6 +144,8 @@ async function askNode(
         commit: formatLsn(status.commitLsn),
         epoch: status.promisedEpoch,
         problem: nodeProblem(status),
+        ingestError: ingestError(status),
+        redoVerify: redoVerified(status.metrics),
       });
       return { report, status };
     } finally {
@@ -149,9 +157,20 @@ async function askNode(
   }
 }
 
+function redoVerified(metrics: NodeStatus['metrics']): StorageNodeReport['redoVerify'] {
+  if (!metrics['redoVerify']) return null;
+  return { compared: metrics['redoCompared'] ?? 0, mismatched: metrics['redoMismatched'] ?? 0 };
+}
+
+function ingestError({ ingestError: error }: NodeStatus): StorageNodeReport['ingestError'] {
+  if (!error) return null;
+  const { code, lsn, message } = error;
+  return { code, lsn: formatLsn(lsn), message };
+}
+
 function nodeProblem(status: NodeStatus): string | null {
-  if (status.ingestError)
-    return `ingest stopped at ${formatLsn(status.ingestError.lsn)}: ${status.ingestError.message}`;
+  const stopped = ingestError(status);
+  if (stopped) return `ingest stopped at ${stopped.lsn}: ${stopped.message} (${stopped.code})`;
   if (status.damaged.length > 0)
     return `log damaged at ${formatLsn(status.damaged[0]!.begin)} in ${status.damaged[0]!.file}`;
   if (!status.voter) return `learner: ${status.learnerReason ?? 'not told why'}`;

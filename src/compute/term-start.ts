@@ -20,6 +20,7 @@ import { pageinEnvironment } from './pagein-build.js';
 import { postgresSettings, writeManagedFiles } from './pg-settings.js';
 import type { PgInstall } from './postgres.js';
 import type { ReadRouter } from './read-router.js';
+import { LeaseKeeper } from './lease-keeper.js';
 import { MapFiles } from './remote-files.js';
 import { Shipper } from './shipper.js';
 import { endsWithStatistics, makeStartPoint, startSegments, type StartPoint } from './start-point.js';
@@ -46,6 +47,7 @@ export interface TermContext {
 /** All that a term consists of while it runs. */
 export interface TermParts {
   dirs: TermDirs;
+  lease: LeaseKeeper;
   writer: VolumeWriter;
   point: StartPoint;
   agent: PageAgent;
@@ -83,6 +85,11 @@ export async function startTerm(
       elect(links, quorum, log, config.electTimeoutMs),
       stop,
     );
+    // Before the first append of this epoch: until then no node can apply, and so give up, anything beyond X.
+    const leaseName = `${config.name}, epoch ${core.epoch}`;
+    const lease = new LeaseKeeper(leaseName, links, () => recoveryLsn, log);
+    undo.push(() => lease.close());
+    await untilStopped(lease.take(), stop);
     // After a crash in the middle of a bulk load the nodes may have much log to work off first: they get the whole time that the starter has.
     const patienceMs = config.electTimeoutMs;
     const point = makeStartPoint(state, recoveryLsn, Math.floor(Date.now() / 1000));
@@ -150,6 +157,7 @@ export async function startTerm(
     if (writer.fencedBy) throw writer.fencedBy;
     files.start(manifestFiles);
     publishTerm(dirs);
+    lease.moveTo(() => writer.commitLsn);
     removeOtherTerms(dirs).catch((err: unknown) =>
       log.warn({ err: errorMessage(err) }, 'an old data directory could not be removed'),
     );
@@ -164,7 +172,7 @@ export async function startTerm(
       },
       'PostgreSQL is ready',
     );
-    return { dirs, writer, point, agent, files, postgres, shipper };
+    return { dirs, lease, writer, point, agent, files, postgres, shipper };
   } catch (err) {
     for (const step of undo.reverse()) {
       try {

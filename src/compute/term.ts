@@ -156,7 +156,8 @@ export class Term {
   }
 
   private async release(): Promise<void> {
-    const { files, shipper, writer, agent } = this.parts;
+    const { files, lease, shipper, writer, agent } = this.parts;
+    lease.close();
     await files.close();
     shipper.close();
     writer.close();

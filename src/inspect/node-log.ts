@@ -12,8 +12,8 @@ const MAX_SEGMENT = 1024 * MIB;
 
 export class NodeLogSource implements WalSource {
   readonly start: Lsn;
-  /** A node's log begins where its pages were imported: at a record boundary. */
-  readonly firstRecord: Lsn;
+  /** A node's log begins where its pages were imported, at a record boundary, until old log is given up. */
+  readonly firstRecord?: Lsn;
   readonly end: Lsn;
 
   private constructor(
@@ -21,7 +21,8 @@ export class NodeLogSource implements WalSource {
     readonly segmentSize: number,
     readonly systemId: bigint | undefined,
   ) {
-    this.start = this.firstRecord = log.startLsn;
+    this.start = log.startLsn;
+    if (log.fromImport) this.firstRecord = log.startLsn;
     this.end = log.endLsn;
   }
 

@@ -10,22 +10,23 @@ const FOLLOW_WAIT_MS = 1000;
 
 export class VolumeLogSource implements WalSource {
   readonly start: Lsn;
-  /** The log begins where the first cluster was imported: at a record boundary. */
-  readonly firstRecord: Lsn;
+  /** The log begins where the first cluster was imported, at a record boundary, until old log is given up. */
+  readonly firstRecord?: Lsn;
 
   private constructor(
     private readonly volume: VolumeTool,
     readonly segmentSize: number,
     readonly systemId: bigint,
   ) {
-    this.start = this.firstRecord = volume.logStart;
+    this.start = volume.logStart;
+    if (volume.logIsWhole) this.firstRecord = this.start;
   }
 
   static async open(volume: VolumeTool): Promise<VolumeLogSource> {
-    const { segmentSize, systemIdentifier } = await volume.ask(async (client) => {
-      const { recordEnd } = await client.logTail();
-      return client.controlState({ lsn: recordEnd });
-    });
+    // Of the applied position: the log beyond may be what nobody can decode, and is to be shown just then.
+    const { segmentSize, systemIdentifier } = await volume.ask((client, { appliedLsn }) =>
+      client.controlState({ lsn: appliedLsn }),
+    );
     return new VolumeLogSource(volume, segmentSize, BigInt(systemIdentifier));
   }
 

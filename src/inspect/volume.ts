@@ -60,9 +60,19 @@ export class VolumeTool {
     }
   }
 
+  /** Some node still has the log from where its pages were imported. */
+  get logIsWhole(): boolean {
+    return this.nodes.some((node) => node.status.history[0]?.startLsn === node.status.logStart);
+  }
+
   /** First LSN of the log that any node still has. */
   get logStart(): Lsn {
     return Math.min(...this.nodes.map((node) => node.status.logStart)) as Lsn;
+  }
+
+  /** How far some node can serve pages. */
+  get appliedLsn(): Lsn {
+    return Math.max(...this.nodes.map((node) => node.status.appliedLsn)) as Lsn;
   }
 
   /** Asks the nodes, and the compute if it runs (nodes hear of a commit with the writer's next message), how far the log is committed. */

@@ -81,17 +81,24 @@ async function show(reader: WalReader, options: DumpOptions): Promise<Shown> {
   for await (const batch of reader.batches()) {
     if (firstLsn === INVALID_LSN) firstLsn = noteSkipped(batch[0]!, options);
     const lines: string[] = [];
+    let failure: unknown = null;
     for (const rec of batch) {
       lastLsn = rec.startLsn;
       if (stats) stats.endLsn = rec.endLsn;
       if (!matches(rec)) continue;
       count += 1;
-      if (stats) stats.add(rec);
-      else if (!options.quiet) lines.push(json ? JSON.stringify(recordJson(rec)) : recordLine(rec));
+      try {
+        if (stats) stats.add(rec);
+        else if (!options.quiet) lines.push(json ? JSON.stringify(recordJson(rec)) : recordLine(rec));
+      } catch (err) {
+        failure = err; // shown after the records before it
+        break;
+      }
       if (count >= limit) break;
     }
     if (stats) stats.startLsn = firstLsn;
     const heard = lines.length === 0 || (await options.write(`${lines.join('\n')}\n`));
+    if (failure !== null) throw failure;
     if (!heard || count >= limit) return { lastLsn, full: true, stats };
   }
   return { lastLsn, full: false, stats };

@@ -14,9 +14,17 @@ export interface WalInput {
   /** Where to begin and end when nothing else is said: a segment file's own bounds. */
   readonly start?: Lsn;
   readonly end?: Lsn;
+  /** What the source belongs to. */
+  readonly place: WalPlace;
   /** Why the log does not go on, when the place itself knows (a torn write); shown after the last record. */
   readonly tornTail?: string;
 }
+
+/** A running volume, a storage node's folder, or the folder with the segment files of some PostgreSQL. */
+export type WalPlace =
+  | { readonly kind: 'volume'; readonly volume: VolumeTool }
+  | { readonly kind: 'node'; readonly dir: string }
+  | { readonly kind: 'folder'; readonly dir: string };
 
 /** `target` is a path, or else `cluster` is a cluster's directory. Throws USAGE_*, CLUSTER_MISSING, INSPECT_NO_NODE, LOG_*, WAL_NOT_PG18. */
 export async function openWalInput(
@@ -30,13 +38,18 @@ export async function openWalInput(
   if (existsSync(path.join(target, 'log')) && existsSync(path.join(target, 'identity.db')))
     return openNodeLog(path.join(target, 'log'));
   if ((await readdir(target)).some((name) => /^\d{8}\.log$/.test(name))) return openNodeLog(target);
-  return { source: await openWalDirectory(target) };
+  return openFolder(target);
+}
+
+async function openFolder(target: string): Promise<WalInput> {
+  const source = await openWalDirectory(target);
+  return { source, place: { kind: 'folder', dir: source.dir } };
 }
 
 async function openVolume(root: string): Promise<WalInput> {
   const volume = await VolumeTool.open(root);
   try {
-    return { source: await VolumeLogSource.open(volume) };
+    return { source: await VolumeLogSource.open(volume), place: { kind: 'volume', volume } };
   } catch (err) {
     volume.close();
     throw err;
@@ -46,8 +59,9 @@ async function openVolume(root: string): Promise<WalInput> {
 async function openNodeLog(dir: string): Promise<WalInput> {
   const source = await NodeLogSource.open(dir);
   const { tornTail } = source.log;
-  if (!tornTail) return { source };
-  return { source, tornTail: `incomplete write in ${tornTail.file} at offset ${tornTail.offset}` };
+  const place = { kind: 'node', dir: path.dirname(path.resolve(dir)) } as const;
+  if (!tornTail) return { source, place };
+  return { source, place, tornTail: `incomplete write in ${tornTail.file} at offset ${tornTail.offset}` };
 }
 
 async function openSegment(file: string): Promise<WalInput> {
@@ -65,7 +79,7 @@ async function openSegment(file: string): Promise<WalInput> {
     throw new DbError('USAGE_WAL_FILE', `"${file}" is not a segment of ${segmentSize} bytes`);
   }
   const start = (parsed.segmentNumber * segmentSize) as Lsn;
-  return { source, start, end: (start + segmentSize) as Lsn };
+  return { source, place: { kind: 'folder', dir }, start, end: (start + segmentSize) as Lsn };
 }
 
 async function statOf(target: string): Promise<Stats> {

@@ -1,7 +1,9 @@
 import { DbError } from '../engine/errors.js';
-import { bool, bytes, json, list, lsn, rest, str, struct, u32, u64, u8, type Of, type Shape, type Struct } from './wire.js'; // prettier-ignore
+import { bool, bytes, json, list, lsn, oneOf, rest, str, struct, u16, u32, u64, u8, type Of, type Shape, type Struct } from './wire.js'; // prettier-ignore
 import type { ControlState } from '../engine/control/state.js';
+import { MESSAGE_KINDS, STATUSES, type GossipView } from '../engine/gossip/types.js';
 import type { VersionInfo } from '../engine/pages/types.js';
+import type { Life } from '../engine/quorum/types.js';
 import type { NodeStatus } from './node-status.js';
 
 /**
@@ -31,19 +33,28 @@ export const PART_BYTES = 4 * 1024 * 1024;
 export const PARTS_BYTES_MAX = 1024 * 1024 * 1024;
 /** All that a connection may send before it has authenticated. */
 export const HANDSHAKE_BYTES_MAX = 16 * 1024;
+/** One Gossip frame: more than the bounds of its parts (engine/gossip/types.ts) add up to. */
+export const GOSSIP_BYTES_MAX = 256 * 1024;
 
 export interface Message<S extends Shape> {
   readonly name: string;
   readonly code: number;
   readonly struct: Struct<S>;
+  /** No frame of it is longer; it is refused before it is decoded. */
+  readonly bytesMax: number;
 }
 export type BodyOf<M> = M extends Message<infer S> ? Of<S> : never;
 
 const byCode = new Map<number, Message<Shape>>();
 
-function message<S extends Shape>(code: number, name: string, shape: S): Message<S> {
+function message<S extends Shape>(
+  code: number,
+  name: string,
+  shape: S,
+  bytesMax = FRAME_BYTES_MAX,
+): Message<S> {
   if (byCode.has(code)) throw new DbError('WIRE_BAD_STRUCT', `message code ${code} declared twice`);
-  const made: Message<S> = { name, code, struct: struct(name, shape) };
+  const made: Message<S> = { name, code, struct: struct(name, shape), bytesMax };
   byCode.set(code, made as unknown as Message<Shape>);
   return made;
 }
@@ -75,14 +86,18 @@ export const Status = message(17, 'Status', { status: json<NodeStatus>() });
 
 // Log, writer to node. Append has no answer of its own: one Ack tells the durable end after each sync.
 export const Promise_ = message(32, 'Promise', { epoch: u64, writerId: str });
-export const PromiseReply = message(33, 'PromiseReply', { epoch: u64, writerId: str, granted: bool, promisedEpoch: u64, learner: str, scl: lsn, commitLsn: lsn, history: list(epochEntry) }); // prettier-ignore
-export const StartEpoch = message(34, 'StartEpoch', { epoch: u64, writerId: str, handshake: u32, history: list(epochEntry) }); // prettier-ignore
-export const StartEpochReply = message(35, 'StartEpochReply', { epoch: u64, handshake: u32, accepted: bool, promisedEpoch: u64, learner: str, scl: lsn }); // prettier-ignore
+export const PromiseReply = message(41, 'PromiseReply', { epoch: u64, writerId: str, granted: bool, promisedEpoch: u64, learner: str, scl: lsn, commitLsn: lsn, history: list(epochEntry), life: u32, lives: json<Record<string, number>>() }); // prettier-ignore
+export const StartEpoch = message(42, 'StartEpoch', { epoch: u64, writerId: str, handshake: u32, history: list(epochEntry), life: u32, commitLsn: lsn }); // prettier-ignore
+export const StartEpochReply = message(43, 'StartEpochReply', { epoch: u64, handshake: u32, accepted: bool, promisedEpoch: u64, learner: str, scl: lsn, life: u32 }); // prettier-ignore
 export const Append = message(36, 'Append', { epoch: u64, begin: lsn, commitLsn: lsn, bytes: rest });
-export const Ack = message(37, 'Ack', { epoch: u64, scl: lsn, learner: str, appliedLsn: lsn });
+export const Ack = message(44, 'Ack', { epoch: u64, scl: lsn, learner: str, appliedLsn: lsn, life: u32 });
 export const Refused = message(38, 'Refused', { epoch: u64, promisedEpoch: u64 });
 export const Gap = message(39, 'Gap', { epoch: u64, expected: lsn });
 export const NotStarted = message(40, 'NotStarted', { epoch: u64 });
+
+// A node that lost its memory, to its peers; see engine/quorum/lives.ts.
+export const Register = message(45, 'Register', { nodeId: str, life: u32, token: str });
+export const Registered = message(46, 'Registered', { nodeId: str, life: u32, token: str, voter: bool, promisedEpoch: u64, own: json<Life>(), others: json<Record<string, Life>>() }); // prettier-ignore
 
 // Log, reading.
 /** `epoch`: of a writer that needs its donor's log, uncommitted tail included; 0 for everyone else. */
@@ -112,6 +127,21 @@ export const Applied = message(74, 'Applied', { appliedLsn: lsn });
 export const GetPageVersions = message(75, 'GetPageVersions', { ...relFields, blkno: u32, lsn });
 export const PageVersions = message(76, 'PageVersions', { versions: json<VersionInfo[]>() });
 
+// Gossip between nodes, without answers of its own; see gossip-codec.ts and engine/gossip.
+const digestEntry = struct('DigestEntry', { id: str, incarnation: u64, status: oneOf(STATUSES), version: u64 }); // prettier-ignore
+const memberNews = struct('MemberNews', { id: str, incarnation: u64, status: oneOf(STATUSES), version: u64, epoch: u64, scl: lsn, commitLsn: lsn, appliedLsn: lsn, gcLsn: lsn, load: u16, address: str }); // prettier-ignore
+const memberId = struct('MemberId', { id: str });
+export const Gossip = message(96, 'Gossip', { kind: oneOf(MESSAGE_KINDS), seq: u32, target: str, digest: list(digestEntry), news: list(memberNews), wants: list(memberId) }, GOSSIP_BYTES_MAX); // prettier-ignore
+/** A node's view of all members, for tools. */
+export const GetGossip = message(97, 'GetGossip', {});
+export const GossipViewOf = message(98, 'GossipView', { view: json<GossipView>() });
+
+// History is kept for those who say that they need it; see storage/leases.ts.
+/** Holds history from `lsn` on, until `ttlMs` of the answer have passed without a repetition; `release` ends it at once. */
+export const RenewLease = message(112, 'RenewLease', { name: str, lsn, release: bool });
+/** `horizon`: history before it is gone, whatever the lease says. */
+export const LeaseHeld = message(113, 'LeaseHeld', { horizon: lsn, ttlMs: u32 });
+
 export interface Frame {
   readonly message: Message<Shape>;
   readonly branch: number;
@@ -135,7 +165,7 @@ export function encodeFrame<S extends Shape>(
   return out;
 }
 
-/** Throws WIRE_SHORT, WIRE_VERSION, WIRE_UNKNOWN_CODE, WIRE_TRAILING or WIRE_BAD_VALUE. */
+/** Throws WIRE_SHORT, WIRE_VERSION, WIRE_UNKNOWN_CODE, WIRE_TOO_LONG, WIRE_TRAILING or WIRE_BAD_VALUE. */
 export function decodeFrame(buf: Buffer): Frame {
   if (buf.length < HEADER_BYTES)
     throw new DbError('WIRE_SHORT', `a frame of ${buf.length} bytes has no header`);
@@ -146,6 +176,11 @@ export function decodeFrame(buf: Buffer): Frame {
     });
   const found = byCode.get(buf.readUInt8(1));
   if (!found) throw new DbError('WIRE_UNKNOWN_CODE', `unknown message code ${buf.readUInt8(1)}`);
+  if (buf.length > found.bytesMax)
+    throw new DbError(
+      'WIRE_TOO_LONG',
+      `a ${found.name} of ${buf.length} bytes, at most ${found.bytesMax} are allowed`,
+    );
   return {
     message: found,
     branch: buf.readUInt32LE(4),

@@ -30,7 +30,48 @@ export interface NodeStatus {
   /** Why the log cannot be made durable (a full disk, say); nothing is acknowledged meanwhile. */
   writeError: string | null;
   catchUp: CatchUpStatus;
+  /** Null while this node has lost nothing. */
+  rebuild: RebuildStatus | null;
+  /** History before this LSN is not kept any more; 0 when all of it is. */
+  gcLsn: Lsn;
+  vacuum: VacuumStatus;
   metrics: Record<string, number>;
+}
+
+/** What a node does about history that nobody needs, and the room that it takes. */
+export interface VacuumStatus {
+  state: 'off' | 'idle' | 'running';
+  /** History is kept for so long, but for no more than so much log. */
+  retention: { timeMs: number; bytes: number };
+  /** Passes over the whole store since the node started. */
+  passes: number;
+  /** Who holds history, from where on, and how long ago each said so. */
+  leases: { name: string; lsn: Lsn; ageMs: number }[];
+  disk: DiskUse;
+  lastError: string | null;
+}
+
+/** As measured some seconds ago. */
+export interface DiskUse {
+  logBytes: number;
+  pagesBytes: number;
+  freeBytes: number;
+}
+
+/** A node that lost its memory, or a part of its disk, on its way to be a voter again. */
+export interface RebuildStatus {
+  /** copying: pages come from a peer; following: they are here, and the log comes up to where this node may vote; waiting: for a peer. */
+  state: 'copying' | 'following' | 'waiting';
+  /** Peer in use, or ''. */
+  peer: string;
+  /** The pages are, or will be, as of this LSN. */
+  lsn: Lsn;
+  pagesDone: number;
+  pagesTotal: number;
+  /** Page images taken from peers since the process started. */
+  copiedBytes: number;
+  attempts: number;
+  lastError: string | null;
 }
 
 export interface CatchUpStatus {

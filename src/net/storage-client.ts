@@ -1,19 +1,23 @@
 import { EventEmitter } from 'node:events';
 import { WebSocket } from 'ws';
 import { DbError, errorMessage } from '../engine/errors.js';
-import { formatLsn, type Lsn } from '../engine/lsn.js';
+import { formatLsn, INVALID_LSN, type Lsn } from '../engine/lsn.js';
 import type {
   AppendAnswer,
   EpochHistory,
   PromiseAnswer,
   PromiseRequest,
+  RegisterAnswer,
+  RegisterRequest,
   StartEpoch,
   StartEpochAnswer,
 } from '../engine/quorum/types.js';
 import type { ControlState } from '../engine/control/state.js';
+import type { GossipMessage, GossipView } from '../engine/gossip/types.js';
 import type { DataDirManifest, VersionInfo } from '../engine/pages/types.js';
 import { handshakeMac, newNonce, sameMac, type Handshake } from './auth.js';
 import { Connection, errorOf, type KeepAlive } from './connection.js';
+import { gossipMessage } from './gossip-codec.js';
 import { decodeManifest } from './manifest-codec.js';
 import * as m from './messages.js';
 import { learnerOf } from './learner.js';
@@ -83,6 +87,8 @@ interface StorageClientEvents {
   gap: [AnswerOf<'gap'>];
   /** The node has not adopted this epoch's history: send startEpoch. */
   notStarted: [AnswerOf<'not-started'>];
+  /** Between storage nodes. */
+  gossip: [GossipMessage];
   /** Once; every outstanding request has been rejected with the same error before. Null after our own close(). */
   close: [DbError | null];
 }
@@ -176,6 +182,11 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
     return (await this.request(m.GetStatus, {}, m.Status, timeoutMs)).status;
   }
 
+  /** The node's view of all members. */
+  async gossipView(timeoutMs?: number): Promise<GossipView> {
+    return (await this.request(m.GetGossip, {}, m.GossipViewOf, timeoutMs)).view;
+  }
+
   async promise(request: PromiseRequest): Promise<PromiseAnswer> {
     const reply = await this.request(m.Promise_, request, m.PromiseReply);
     return { ...reply, learner: learnerOf(reply.learner) };
@@ -183,9 +194,15 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
 
   /** The node cuts its log to the common point with `history`, adopts it durably, and answers where its log now ends. */
   async startEpoch(message: StartEpoch): Promise<StartEpochAnswer> {
-    const body = { ...message, history: [...message.history] };
+    const { life = 0, commitLsn = INVALID_LSN } = message;
+    const body = { ...message, history: [...message.history], life, commitLsn };
     const reply = await this.request(m.StartEpoch, body, m.StartEpochReply);
     return { ...reply, learner: learnerOf(reply.learner) };
+  }
+
+  /** A node that lost its memory tells a peer which life it begins. */
+  register(request: RegisterRequest): Promise<RegisterAnswer> {
+    return this.request(m.Register, request, m.Registered);
   }
 
   append(request: AppendRequest): void {
@@ -194,6 +211,11 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
 
   /** The same frame to several nodes without copying the log bytes again. */
   appendEncoded(frame: Buffer): void {
+    this.connection.sendEncoded(frame);
+  }
+
+  /** A frame that has no answer (gossip). Dropped when the connection is closed. */
+  sendEncoded(frame: Buffer): void {
     this.connection.sendEncoded(frame);
   }
 
@@ -238,6 +260,21 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
   /** All that a data directory at `lsn` consists of; waits until the node has applied that far. */
   async manifest(request: { lsn: Lsn }, timeoutMs?: number): Promise<DataDirManifest> {
     return decodeManifest((await this.request(m.GetManifest, request, m.Part, timeoutMs)).bytes);
+  }
+
+  /**
+   * Takes or renews a lease: the node keeps history from `lsn` on for as long as it is repeated within `ttlMs`. `horizon` is where the
+   * node's history begins; a lease on less than that comes too late for the rest.
+   */
+  renewLease(
+    lease: { name: string; lsn: Lsn },
+    timeoutMs?: number,
+  ): Promise<{ horizon: Lsn; ttlMs: number }> {
+    return this.request(m.RenewLease, { ...lease, release: false }, m.LeaseHeld, timeoutMs);
+  }
+
+  async releaseLease(name: string, timeoutMs?: number): Promise<void> {
+    await this.request(m.RenewLease, { name, lsn: INVALID_LSN, release: true }, m.LeaseHeld, timeoutMs);
   }
 
   /** Answers when applied >= lsn. Throws NODE_BEHIND after the timeout, INGEST_STOPPED. */
@@ -299,6 +336,7 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
       else if (m.isFrameOf(frame, m.Gap)) this.emit('gap', { kind: 'gap', ...frame.body });
       else if (m.isFrameOf(frame, m.NotStarted))
         this.emit('notStarted', { kind: 'not-started', ...frame.body });
+      else if (m.isFrameOf(frame, m.Gossip)) this.emit('gossip', gossipMessage(frame.body));
       else this.protocolError(frame);
       return;
     }

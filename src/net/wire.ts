@@ -51,6 +51,20 @@ export const bool = fixed<boolean>(
   },
 );
 
+/** One of few words, as its place in `values`. */
+export function oneOf<T extends string>(values: readonly T[]): FixedField<T> {
+  return fixed<T>(
+    1,
+    (b, at, v) => void b.writeUInt8(values.indexOf(v), at),
+    (b, at) => {
+      const value = values[b.readUInt8(at)];
+      if (value === undefined)
+        throw new DbError('WIRE_BAD_VALUE', `${b.readUInt8(at)} stands for none of ${values.join(', ')}`);
+      return value;
+    },
+  );
+}
+
 export const bytes: VarField<Buffer> = {
   kind: 'var',
   prefix: 4,

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DbError, errorMessage } from '../engine/errors.js';
 import type { PageStoreOptions } from '../engine/pages/types.js';
+import { PAGES_MAX } from '../net/messages.js';
+import type { RetentionConfig, VacuumConfig } from './vacuum-service.js';
 
 export interface PeerConfig {
   id: string;
@@ -35,6 +37,20 @@ export interface StorageConfig {
   /** How long a page read waits for ingest to reach its LSN before it fails with NODE_BEHIND. */
   readWaitMs: number;
   peerPollMs: number;
+  /** A node that lost its disk copies page images from a peer: at most so many bytes a second (0 = unlimited), so many pages at a time. */
+  rebuild: { bytesPerSecond: number; batchPages: number };
+  /** A round of gossip: one member is probed in it, and news are exchanged. */
+  gossip: { intervalMs: number };
+  retention: RetentionConfig;
+  vacuum: VacuumConfig;
+  /** A log file is ended when it has grown beyond this; old log goes by whole files. */
+  logFileBytes: number;
+  /**
+   * redo_verify: compare every page image that wal_consistency_checking puts into the log with the page replayed here; ingest stops at the
+   * first that differs. Each record is then replayed when it comes, whether or not anybody reads the page: for tests. The environment variable
+   * AURORA_REDO_VERIFY (on, off) overrides it.
+   */
+  redoVerify: boolean;
   scrub: { enabled: boolean; intervalMs: number };
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** '-' = standard output. */
@@ -52,6 +68,20 @@ export const STORAGE_DEFAULTS = {
   ingest: { sliceMs: 2, readBytes: 1024 * 1024, lingerMs: 50 },
   readWaitMs: 10_000,
   peerPollMs: 1000,
+  rebuild: { bytesPerSecond: 64 * 1024 * 1024, batchPages: 128 },
+  gossip: { intervalMs: 1000 },
+  // Ten minutes outlast every pause of a daemon and every query that a replica may hold up; a gibibyte bounds what a bulk load adds in them.
+  retention: { timeMs: 600_000, bytes: 1024 * 1024 * 1024, leaseMs: 60_000, peerMs: 3_600_000 },
+  vacuum: {
+    enabled: false,
+    intervalMs: 5000,
+    sliceMs: 2,
+    dutyPercent: 10,
+    passBytes: 64 * 1024 * 1024,
+    passMs: 300_000,
+  },
+  logFileBytes: 64 * 1024 * 1024,
+  redoVerify: false,
   scrub: { enabled: true, intervalMs: 3_600_000 },
   logLevel: 'info',
   logFile: '-',
@@ -59,7 +89,8 @@ export const STORAGE_DEFAULTS = {
 } as const satisfies Partial<StorageConfig>;
 
 export type StorageConfigInput = Pick<StorageConfig, 'volumeId' | 'nodeId' | 'dir' | 'secretFile'> & {
-  [K in keyof StorageConfig]?: K extends 'ingest' | 'scrub' | 'quorum'
+  [K in keyof StorageConfig]?: K extends
+    'ingest' | 'scrub' | 'quorum' | 'rebuild' | 'gossip' | 'retention' | 'vacuum'
     ? Partial<StorageConfig[K]>
     : StorageConfig[K];
 };
@@ -72,8 +103,14 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
     peers: [...(input.peers ?? [])],
     quorum: { ...STORAGE_DEFAULTS.quorum, ...input.quorum },
     ingest: { ...STORAGE_DEFAULTS.ingest, ...input.ingest },
+    rebuild: { ...STORAGE_DEFAULTS.rebuild, ...input.rebuild },
+    gossip: { ...STORAGE_DEFAULTS.gossip, ...input.gossip },
+    retention: { ...STORAGE_DEFAULTS.retention, ...input.retention },
+    vacuum: { ...STORAGE_DEFAULTS.vacuum, ...input.vacuum },
     scrub: { ...STORAGE_DEFAULTS.scrub, ...input.scrub },
+    redoVerify: redoVerifySetting(input.redoVerify),
   };
+  check(typeof config.redoVerify === 'boolean', 'redoVerify', 'true or false');
   for (const key of ['volumeId', 'nodeId', 'dir', 'secretFile', 'host'] as const)
     check(typeof config[key] === 'string' && config[key] !== '', key, 'a non-empty string');
   check(isPort(config.port), 'port', 'an integer from 0 to 65535');
@@ -86,6 +123,17 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
       'peers',
       'a list of other nodes {id, host, port}',
     );
+  const { bytesPerSecond, batchPages } = config.rebuild;
+  check(
+    typeof bytesPerSecond === 'number' && bytesPerSecond >= 0,
+    'rebuild.bytesPerSecond',
+    'a number of bytes, 0 for no limit',
+  );
+  check(
+    Number.isInteger(batchPages) && batchPages >= 1 && batchPages <= PAGES_MAX,
+    'rebuild.batchPages',
+    `an integer from 1 to ${PAGES_MAX}`,
+  );
   const { voters, write, read } = config.quorum;
   check(
     Number.isInteger(voters) &&
@@ -101,13 +149,52 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
     ['ingest.readBytes', config.ingest.readBytes],
     ['readWaitMs', config.readWaitMs],
     ['peerPollMs', config.peerPollMs],
+    ['gossip.intervalMs', config.gossip.intervalMs],
+    ['retention.timeMs', config.retention.timeMs],
+    ['retention.bytes', config.retention.bytes],
+    ['retention.leaseMs', config.retention.leaseMs],
+    ['retention.peerMs', config.retention.peerMs],
+    ['vacuum.intervalMs', config.vacuum.intervalMs],
+    ['vacuum.sliceMs', config.vacuum.sliceMs],
+    ['vacuum.passBytes', config.vacuum.passBytes],
+    ['vacuum.passMs', config.vacuum.passMs],
+    ['logFileBytes', config.logFileBytes],
     ['scrub.intervalMs', config.scrub.intervalMs],
   ] as const)
     check(typeof value === 'number' && value > 0, key, 'a positive number');
+  const { dutyPercent, enabled } = config.vacuum;
+  check(dutyPercent > 0 && dutyPercent <= 100, 'vacuum.dutyPercent', 'more than 0 and at most 100');
+  check(typeof enabled === 'boolean', 'vacuum.enabled', 'true or false');
   for (const key of ['dir', 'secretFile'] as const) config[key] = path.resolve(baseDir, config[key]);
   if (config.logFile !== '-') config.logFile = path.resolve(baseDir, config.logFile);
   if (config.readyFile !== '') config.readyFile = path.resolve(baseDir, config.readyFile);
   return config;
+}
+
+/** Whether redo_verify is on: as the environment says, else as configured, else off. Throws USAGE_CONFIG. */
+export function redoVerifySetting(configured: boolean | undefined): boolean {
+  const said = process.env['AURORA_REDO_VERIFY'];
+  if (said === undefined || said === '') return configured ?? STORAGE_DEFAULTS.redoVerify;
+  if (said === 'on' || said === 'off') return said === 'on';
+  throw new DbError(
+    'USAGE_CONFIG',
+    `environment variable AURORA_REDO_VERIFY must be on or off, not "${said}"`,
+  );
+}
+
+/** AURORA_STORAGE_SETTINGS: a JSON object of settings that go before those of the file, for experiments. Throws USAGE_CONFIG. */
+function environmentSettings(): Partial<StorageConfigInput> {
+  const text = process.env['AURORA_STORAGE_SETTINGS'];
+  if (text === undefined || text === '') return {};
+  try {
+    return JSON.parse(text) as Partial<StorageConfigInput>;
+  } catch (cause) {
+    throw new DbError(
+      'USAGE_CONFIG',
+      `environment variable AURORA_STORAGE_SETTINGS is not JSON: ${errorMessage(cause)}`,
+      { cause },
+    );
+  }
 }
 
 /** Throws USAGE_CONFIG with the file's name. */
@@ -122,7 +209,7 @@ export function loadStorageConfig(file: string): StorageConfig {
       { cause },
     );
   }
-  return storageConfig(input, path.dirname(path.resolve(file)));
+  return storageConfig({ ...input, ...environmentSettings() }, path.dirname(path.resolve(file)));
 }
 
 function isPort(value: unknown): boolean {

@@ -5,14 +5,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { errorMessage } from '../engine/errors.js';
-import { formatLsn } from '../engine/lsn.js';
+import { formatLsn, INVALID_LSN } from '../engine/lsn.js';
 import { describeDamage, type Damage } from '../engine/log/index.js';
+import type { LocalState } from '../engine/gossip/index.js';
 import { Ingester } from '../engine/pages/ingest.js';
+import { LiveVerifier } from '../engine/verify/index.js';
+import { rejoinQuorumOf } from '../engine/quorum/index.js';
 import type { NodeStatus } from '../net/node-status.js';
 import { FrameServer } from '../net/server.js';
 import { loadSecret } from '../net/secret.js';
 import { CatchUp } from './catch-up.js';
 import type { StorageConfig } from './config.js';
+import { addGossipMetrics } from './gossip-metrics.js';
+import { GossipService } from './gossip-service.js';
 import { serveHttp } from './http.js';
 import { IngestLoop } from './ingest-loop.js';
 import { LogReader } from './log-reader.js';
@@ -21,7 +26,10 @@ import { createMetrics, type MetricsSource } from './metrics.js';
 import { NodeApi } from './node-api.js';
 import { PageService } from './page-service.js';
 import { Peers } from './peers.js';
+import { Rebuild } from './rebuild.js';
 import { recoverNode, type NodeState } from './recover-node.js';
+import { addVacuumMetrics } from './vacuum-metrics.js';
+import { VacuumService } from './vacuum-service.js';
 
 /** How often what is known to be committed is noted for the next start: each time costs a sync. */
 const SAVE_MS = 10_000;
@@ -36,11 +44,16 @@ export class StorageDaemon {
   readonly failure: Promise<never>;
   private readonly logService: LogService;
   private readonly ingester: Ingester;
+  /** With redo_verify. */
+  private readonly verifier: LiveVerifier | null;
   private readonly ingest: IngestLoop;
   private readonly logReader: LogReader;
   private readonly pageService: PageService;
   private readonly catchUp: CatchUp;
+  private readonly rebuild: Rebuild;
   private readonly peers: Peers;
+  private readonly gossip: GossipService;
+  private readonly vacuum: VacuumService;
   private readonly api: NodeApi;
   private readonly server: FrameServer;
   private readonly metrics: Registry;
@@ -68,19 +81,24 @@ export class StorageDaemon {
       log,
       identity,
       {
-        onReadable: () => this.ingest.kick(),
+        onReadable: () => this.readable(),
         onCut: (at) => this.ingest.cut(at),
         onGap: () => this.catchUp.gap(),
         onFatal: (err) => this.fail(err),
       },
       logger,
     );
-    this.ingester = new Ingester(pages, { secret });
+    this.verifier = config.redoVerify ? this.newVerifier() : null;
+    this.ingester = new Ingester(pages, { secret, check: this.verifier });
     this.ingest = new IngestLoop(
       log,
       pages,
       this.ingester,
-      { ...config.ingest, readable: () => acceptor.readableLsn, onDamage: () => this.catchUp.wake() },
+      {
+        ...config.ingest,
+        readable: () => (this.rebuild.pagesReady ? acceptor.readableLsn : INVALID_LSN),
+        onDamage: () => this.catchUp.wake(),
+      },
       logger,
     );
     this.logReader = new LogReader(log, pages);
@@ -93,10 +111,53 @@ export class StorageDaemon {
       { segmentSize: () => this.segmentSize(), onHealed: () => this.ingest.kick() },
       logger,
     );
+    this.rebuild = new Rebuild(
+      {
+        acceptor,
+        log,
+        pages,
+        logService: this.logService,
+        ingest: () => this.ingest,
+        peers: () => this.peers,
+        onLogReady: () => this.catchUp.wake(),
+      },
+      {
+        ...config.rebuild,
+        nodeId: config.nodeId,
+        rejoinQuorum: rejoinQuorumOf(config.quorum.voters, config.quorum.read),
+      },
+      logger,
+    );
     this.peers = new Peers(
       config.peers,
-      { secret, volumeId: config.volumeId, nodeId: config.nodeId, pollMs: config.peerPollMs },
-      () => this.catchUp.wake(),
+      {
+        secret,
+        volumeId: config.volumeId,
+        nodeId: config.nodeId,
+        pollMs: config.peerPollMs,
+        onOpen: (id, client) => client.on('gossip', (message) => this.gossip.receive(id, message)),
+      },
+      () => {
+        this.catchUp.wake();
+        this.rebuild.wake();
+      },
+      logger,
+    );
+    this.gossip = new GossipService(
+      {
+        nodeId: config.nodeId,
+        generation: identity.generation,
+        intervalMs: config.gossip.intervalMs,
+        peers: config.peers,
+        state: () => this.gossipState(),
+      },
+      (id) => this.peers.all.find((peer) => peer.id === id)?.client ?? null,
+      logger,
+    );
+    this.vacuum = new VacuumService(
+      { dir: config.dir, log, pages, peers: () => this.peers.all, now: () => performance.now() },
+      config.retention,
+      config.vacuum,
       logger,
     );
     this.api = new NodeApi(
@@ -108,11 +169,15 @@ export class StorageDaemon {
         logReader: this.logReader,
         ingest: this.ingest,
         pageService: this.pageService,
+        gossip: this.gossip,
+        vacuum: this.vacuum,
         onFatal: (err) => this.fail(err),
       },
       logger,
     );
     this.metrics = createMetrics(this.metricsSource(), { node: config.nodeId, volume: config.volumeId });
+    addGossipMetrics(this.metrics, this.gossip);
+    addVacuumMetrics(this.metrics, this.vacuum, () => pages.horizon);
     this.server = new FrameServer({
       host: config.host,
       port: config.port,
@@ -146,9 +211,11 @@ export class StorageDaemon {
       await daemon.stop();
       throw err;
     }
+    daemon.gossip.start(`${config.host}:${daemon.port}`);
     for (const damage of early) daemon.damaged(damage);
     writeFileSync(path.join(config.dir, 'node.pid'), `${process.pid}\n`);
     daemon.ingest.kick();
+    daemon.vacuum.start();
     daemon.background = Promise.all([daemon.saveLoop(), daemon.scrubLoop()]);
     daemon.background.catch((err: unknown) => daemon.fail(err));
     logger.info(
@@ -180,7 +247,21 @@ export class StorageDaemon {
       ingestError: this.ingest.error,
       writeError: this.logService.writeError,
       catchUp: { ...this.catchUp.status },
+      rebuild: this.rebuild.status,
+      gcLsn: pages.horizon,
+      vacuum: this.vacuum.status(),
       metrics: { ...this.metricsSource().totals(), ...this.metricsSource().gauges() },
+    };
+  }
+
+  private gossipState(): Omit<LocalState, 'load'> {
+    const { acceptor, log, pages } = this.node;
+    return {
+      epoch: Math.max(0, acceptor.lastLogEpoch),
+      scl: log.durableEnd,
+      commitLsn: acceptor.state.commitLsn,
+      appliedLsn: pages.appliedLsn,
+      gcLsn: log.startLsn,
     };
   }
 
@@ -195,8 +276,12 @@ export class StorageDaemon {
     this.stopping.abort();
     this.server.drain();
     const caughtUp = this.catchUp.stop();
+    const rebuildStopped = this.rebuild.stop();
+    await this.vacuum.stop();
+    this.gossip.stop();
     await this.peers.close(); // also ends what catch-up waits for
     await caughtUp;
+    await rebuildStopped;
     try {
       await this.logService.sync();
     } catch (err) {
@@ -216,6 +301,22 @@ export class StorageDaemon {
     identity.close();
     rmSync(path.join(this.config.dir, 'node.pid'), { force: true });
     this.logger.info('storage node stopped');
+  }
+
+  private newVerifier(): LiveVerifier {
+    const { pages } = this.node;
+    this.logger.warn('redo_verify is on: every record is replayed and compared when it comes');
+    return new LiveVerifier(pages, {
+      redo: pages.redoContext,
+      // One entry a line: an entry's text is escaped, and this is to be read.
+      onMismatch: (lines) => lines.forEach((line) => this.logger.error(line)),
+    });
+  }
+
+  /** The durable log or the commit LSN moved. */
+  private readable(): void {
+    this.ingest.kick();
+    this.rebuild.tryRejoin();
   }
 
   private damaged(damage: Damage): void {
@@ -281,13 +382,17 @@ export class StorageDaemon {
         requests: this.api.requests,
         requestFailures: this.api.failures,
         catchUpBytes: this.catchUp.status.fetchedBytes,
+        rebuildBytes: this.rebuild.bytes,
         healedBytes: this.catchUp.status.healedBytes,
         connectionsRefused: this.refusedConnections,
         filesRefused: pages.stats.filesRefused,
         imagesCoalesced: pages.stats.imagesCoalesced,
+        redoCompared: this.verifier?.compared ?? 0,
+        redoMismatched: this.verifier?.mismatched ?? 0,
       }),
       gauges: () => ({
         voter: acceptor.state.learner === null ? 1 : 0,
+        redoVerify: this.verifier === null ? 0 : 1,
         ingestStopped: this.ingest.error ? 1 : 0,
         damagedRanges: log.damages.length,
         connections: this.connections,

@@ -75,6 +75,15 @@ export class IngestLoop {
     if (this.decoder && this.decoder.pushedLsn > at) this.decoder = null;
   }
 
+  /** The page store was filled or emptied by other means: begins anew from what it holds now. */
+  reset(): void {
+    this.decoder = null;
+    this.error = null;
+    this.ingester.reload();
+    this.waiters.applied(this.pages.appliedLsn);
+    this.kick();
+  }
+
   /** Resolves when applied >= lsn. Throws INGEST_STOPPED, NODE_BEHIND. */
   async waitApplied(lsn: Lsn, timeoutMs: number): Promise<void> {
     if (this.pages.appliedLsn >= lsn) return;
@@ -98,8 +107,9 @@ export class IngestLoop {
 
   private async run(): Promise<void> {
     while (!this.stopping && !this.error) {
-      const decoder = (this.decoder ??= this.newDecoder());
       const target = this.options.readable();
+      if (target === 0) return; // no pages to apply log to: they are being rebuilt
+      const decoder = (this.decoder ??= this.newDecoder());
       if (decoder.pushedLsn >= target) {
         const due = this.ingester.coalesce(0);
         if (due === 0 || this.ingester.coalesce(IDLE_IMAGES) >= due) return;
@@ -120,7 +130,7 @@ export class IngestLoop {
       }
       if (this.decoder !== decoder) continue; // cut meanwhile
       decoder.push(bytes);
-      while (!this.stopping && this.slice(decoder))
+      while (!this.stopping && this.decoder === decoder && this.slice(decoder))
         await new Promise<void>((resolve) => setImmediate(resolve));
     }
   }
@@ -138,7 +148,7 @@ export class IngestLoop {
         else more = false;
       }
     } catch (error) {
-      failure = { error, lsn: decoder.position };
+      failure = { error, lsn: lsnOf(error) ?? decoder.position };
     }
     try {
       // Applies what precedes a record that it cannot replay, then throws: that record's place is the earlier one.
@@ -175,10 +185,12 @@ export class IngestLoop {
   }
 
   private failed(err: unknown, at: Lsn): void {
-    this.error = { code: isDbError(err) ? err.code : 'INGEST_FAILED', message: errorMessage(err), lsn: at };
+    // Whoever shows this says that ingest has stopped, as the ingester does in front of the reason.
+    const message = errorMessage(err).replace(/^ingest stopped before the record at \S+: /, '');
+    this.error = { code: isDbError(err) ? err.code : 'INGEST_FAILED', message, lsn: at };
     this.logger.error(
       { err, lsn: formatLsn(at) },
-      `ingest stopped at ${formatLsn(at)}: ${errorMessage(err)}; the log goes on, pages beyond are not served`,
+      `ingest stopped at ${formatLsn(at)}: ${message}; the log goes on, pages beyond are not served`,
     );
     this.waiters.failAll(this.stopped());
   }

@@ -8,6 +8,8 @@ import type {
   IdentityRecord,
   PromiseAnswer,
   PromiseRequest,
+  RegisterAnswer,
+  RegisterRequest,
   StartEpoch,
   StartEpochAnswer,
 } from '../engine/quorum/index.js';
@@ -89,6 +91,56 @@ export class LogService {
     );
     await this.sync();
     return this.acceptor.startEpochAnswer(message);
+  }
+
+  /** From a peer that lost its memory. */
+  register(request: RegisterRequest): RegisterAnswer {
+    const { persist, answer } = this.acceptor.register(request);
+    if (persist) {
+      this.save(persist);
+      this.logger.info(request, `node ${request.nodeId} lost its memory and begins life ${request.life}`);
+    }
+    return answer;
+  }
+
+  /** What to ask all peers as long as this node has lost its memory and is not registered; else null. */
+  registration(nodeId: string, token: string): RegisterRequest | null {
+    const asked = this.acceptor.registration(nodeId, token);
+    if (asked?.persist) this.save(asked.persist);
+    return asked?.request ?? null;
+  }
+
+  /** A peer's answer to it. */
+  registered(from: string, answer: RegisterAnswer, needed: number): void {
+    const record = this.acceptor.registered(from, answer, needed);
+    if (record) this.save(record);
+  }
+
+  /** Whether this node, rebuilt, votes again from now on. */
+  rejoin(): boolean {
+    const record = this.acceptor.rejoin();
+    if (record) this.save(record);
+    return record !== null;
+  }
+
+  /** This node lags behind what its peers keep: from now on it is a learner that has lost its log, to be rebuilt. */
+  giveUp(): void {
+    this.save(this.acceptor.giveUp());
+  }
+
+  /** The log of a learner begins anew, and empty, at `at`; see Acceptor.rebase(). Durable when it resolves. */
+  async rebase(at: Lsn, history: EpochHistory): Promise<void> {
+    const record = this.acceptor.rebase(at, history);
+    if (!record)
+      throw new DbError('BUG_REBASE', `the log of a voter was to begin anew at ${formatLsn(at)}`, {
+        reaction: 'bug',
+      });
+    this.save(record);
+    const { startLsn, endLsn } = this.log;
+    if (endLsn > startLsn) this.log.setHistory(startLsn, this.log.history);
+    this.log.setHistory(at, history);
+    this.hooks.onCut(startLsn);
+    await this.sync();
   }
 
   /** From a writer. `bytes` are kept until they are synced. */

@@ -17,14 +17,18 @@ export interface Totals {
   requests: number;
   requestFailures: number;
   catchUpBytes: number;
+  rebuildBytes: number;
   healedBytes: number;
   connectionsRefused: number;
   filesRefused: number;
   imagesCoalesced: number;
+  redoCompared: number;
+  redoMismatched: number;
 }
 
 export interface Gauges {
   voter: number;
+  redoVerify: number;
   ingestStopped: number;
   damagedRanges: number;
   connections: number;
@@ -42,6 +46,7 @@ const TOTALS: Record<keyof Totals, [name: string, help: string]> = {
   requests: ['requests_total', 'Requests served'],
   requestFailures: ['request_failures_total', 'Requests answered with an error'],
   catchUpBytes: ['catch_up_bytes_total', 'Log bytes fetched from peers'],
+  rebuildBytes: ['rebuild_bytes_total', 'Page images copied from peers to rebuild this node'],
   healedBytes: ['healed_bytes_total', 'Damaged log bytes replaced by those of a peer'],
   connectionsRefused: [
     'connections_refused_total',
@@ -49,10 +54,13 @@ const TOTALS: Record<keyof Totals, [name: string, help: string]> = {
   ],
   filesRefused: ['files_refused_total', 'Volume files in the log with a wrong authentication code'],
   imagesCoalesced: ['images_coalesced_total', 'Page images made from chains of changes'],
+  redoCompared: ['redo_compared_total', "Replayed pages compared with PostgreSQL's images (redo_verify)"],
+  redoMismatched: ['redo_mismatched_total', 'Replayed pages that were not as PostgreSQL made them'],
 };
 
 const GAUGES: Record<keyof Gauges, [name: string, help: string]> = {
   voter: ['voter', '1 when this node counts for quorums, 0 as a learner'],
+  redoVerify: ['redo_verify', '1 when replayed pages are compared with the images in the log'],
   ingestStopped: ['ingest_stopped', '1 when a record cannot be replayed'],
   damagedRanges: ['log_damaged_ranges', 'Damaged stretches of the log not healed yet'],
   connections: ['connections', 'Authenticated connections'],

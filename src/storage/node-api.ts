@@ -3,15 +3,18 @@ import { DbError, isDbError } from '../engine/errors.js';
 import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
 import type { AppendAnswer } from '../engine/quorum/index.js';
+import { gossipMessage } from '../net/gossip-codec.js';
 import { encodeManifest, slruName } from '../net/manifest-codec.js';
 import * as m from '../net/messages.js';
 import type { NodeStatus, Role } from '../net/node-status.js';
 import type { Session } from '../net/server.js';
 import type { Of, Shape } from '../net/wire.js';
+import type { GossipService } from './gossip-service.js';
 import type { IngestLoop } from './ingest-loop.js';
 import type { LogReader } from './log-reader.js';
 import type { AppendSink, LogService } from './log-service.js';
 import type { PageService } from './page-service.js';
+import type { VacuumService } from './vacuum-service.js';
 
 export interface NodeParts {
   status(): NodeStatus;
@@ -21,6 +24,8 @@ export interface NodeParts {
   logReader: LogReader;
   ingest: IngestLoop;
   pageService: PageService;
+  gossip: GossipService;
+  vacuum: VacuumService;
   onFatal(err: unknown): void;
 }
 
@@ -44,6 +49,7 @@ interface Route {
 
 const ANYONE: readonly Role[] = ['compute', 'peer', 'tool'];
 const WRITERS: readonly Role[] = ['compute'];
+const PEERS: readonly Role[] = ['peer'];
 
 /** The requests that a storage node answers, and to whom. */
 export class NodeApi {
@@ -65,6 +71,7 @@ export class NodeApi {
     const logger = this.logger.child({ client: clientId, role, remote });
     logger.info('connected');
     const sink: AppendSink = { answer: (answer) => this.sendAppendAnswer(session, answer) };
+    if (role === 'peer') this.parts.gossip.attach(clientId, connection);
     let inFlight = 0;
     connection.on('frame', (frame) => {
       if (frame.branch !== 0) {
@@ -77,6 +84,10 @@ export class NodeApi {
       if (m.isFrameOf(frame, m.Append)) {
         if (role !== 'compute') this.refuse(session, frame);
         else this.append(session, sink, frame.body);
+        return;
+      }
+      if (m.isFrameOf(frame, m.Gossip) && role === 'peer') {
+        this.parts.gossip.receive(clientId, gossipMessage(frame.body));
         return;
       }
       const route = this.routes.get(frame.message.code);
@@ -119,6 +130,7 @@ export class NodeApi {
       connection.send(m.Ack, {
         ...answer,
         learner: answer.learner ?? '',
+        life: answer.life ?? 0,
         appliedLsn: this.parts.appliedLsn(),
       });
     else if (answer.kind === 'refused') connection.send(m.Refused, answer);
@@ -169,13 +181,24 @@ export class NodeApi {
   private logRoutes(): void {
     const { log, logService, logReader } = this.parts;
     this.route(m.GetStatus, ANYONE, (_, reply) => reply.send(m.Status, { status: this.parts.status() }));
+    this.route(m.GetGossip, ANYONE, (_, reply) =>
+      reply.send(m.GossipViewOf, { view: this.parts.gossip.view() }),
+    );
+    this.route(m.RenewLease, ANYONE, ({ release, ...lease }, reply) =>
+      reply.send(m.LeaseHeld, this.parts.vacuum.lease(lease, release)),
+    );
     this.route(m.Promise_, WRITERS, (body, reply) => {
       const answer = logService.promise(body);
-      reply.send(m.PromiseReply, { ...answer, learner: answer.learner ?? '', history: [...answer.history] });
+      const { learner, history, life = 0, lives = {} } = answer;
+      reply.send(m.PromiseReply, { ...answer, learner: learner ?? '', history: [...history], life, lives });
     });
     this.route(m.StartEpoch, WRITERS, async (body, reply) => {
       const answer = await logService.startEpoch(body);
-      reply.send(m.StartEpochReply, { ...answer, learner: answer.learner ?? '' });
+      reply.send(m.StartEpochReply, { ...answer, learner: answer.learner ?? '', life: answer.life ?? 0 });
+    });
+    this.route(m.Register, PEERS, (body, reply) => {
+      const answer = logService.register(body);
+      reply.send(m.Registered, { ...answer, others: { ...answer.others } });
     });
     this.route(m.ReadLog, ANYONE, async ({ begin, end, maxBytes, epoch }, reply) => {
       if (begin < log.startLsn)

@@ -20,6 +20,8 @@ export interface PeersOptions {
   volumeId: string;
   nodeId: string;
   pollMs: number;
+  /** A connection to a peer was made. */
+  onOpen?: (id: string, client: StorageClient) => void;
 }
 
 /** Connections to the other storage nodes, and what each last said of itself. */
@@ -52,6 +54,7 @@ export class Peers {
         {
           onOpen: (client) => {
             peer.client = client;
+            options.onOpen?.(peer.id, client);
             logger.info({ peer: peer.id }, 'peer connected');
             void this.ask(peer).then(() => this.onRound());
           },

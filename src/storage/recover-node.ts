@@ -82,7 +82,8 @@ async function openLog(
   logger: Logger,
 ): Promise<{ log: LogStore; lost: boolean }> {
   const dir = path.join(config.dir, LOG_FOLDER);
-  const options = { volumeId: config.volumeId, nodeId: config.nodeId, onDamage };
+  const { volumeId, nodeId, logFileBytes } = config;
+  const options = { volumeId, nodeId, fileBytes: logFileBytes, onDamage };
   try {
     const log = await LogStore.open(dir, options);
     const { tornTail, bytesScanned } = log.report;

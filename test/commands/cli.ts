@@ -27,7 +27,8 @@ export interface CliOptions {
 function cleanEnvironment(extra: Record<string, string>): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = {};
   for (const [name, value] of Object.entries(process.env))
-    if (!/^(PG|AURORA_(?!PG_BINDIR)|DEBUG|NODE_OPTIONS|FORCE_COLOR)/.test(name)) env[name] = value;
+    if (!/^(PG|AURORA_(?!PG_BINDIR|REDO_VERIFY)|DEBUG|NODE_OPTIONS|FORCE_COLOR)/.test(name))
+      env[name] = value;
   return { ...env, NO_COLOR: '1', ...extra };
 }
 

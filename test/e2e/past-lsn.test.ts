@@ -148,6 +148,12 @@ async function compare(ours: PastCompute, theirs: PlainPostgres, at: string): Pr
         '',
         `${database} at ${at}`,
       );
+      const prepared =
+        'SELECT gid, transaction::text, owner FROM pg_prepared_xacts WHERE database = current_database() ORDER BY gid';
+      const { rows: open } = await a.query<{ gid: string }>(prepared);
+      assert.deepEqual(open, (await b.query(prepared)).rows, `${database} at ${at}`);
+      // Their locks would keep amcheck waiting for ever.
+      for (const { gid } of open) await a.query(`ROLLBACK PREPARED '${gid}'`);
       await a.query('CREATE EXTENSION IF NOT EXISTS amcheck');
       await a.query(`
         SELECT CASE m.amname WHEN 'btree' THEN bt_index_parent_check(c.oid, true, true)::text ELSE gin_index_check(c.oid)::text END

@@ -65,6 +65,8 @@ describe('net: wire structs', () => {
       scl: 1 as Lsn,
       commitLsn: 1 as Lsn,
       history: [{ epoch: 0, startLsn: 1 as Lsn }],
+      life: 0,
+      lives: {},
     });
     for (let length = 0; length < frame.length; length++)
       assert.throws(() => m.decodeFrame(frame.subarray(0, length)), (err) => isDbError(err, 'WIRE_SHORT'), `${length}`); // prettier-ignore

@@ -59,6 +59,11 @@ export class Checker {
     this.promised.set(node, Math.max(epoch, this.promised.get(node) ?? 0));
   }
 
+  /** It lost its disk and was rebuilt: a promise of an earlier life that elected nobody is none any more. */
+  nodeForgets(node: string): void {
+    this.promised.delete(node);
+  }
+
   /**
    * A positive answer leaves a node: the disk must hold what it says, and a node that votes may not send it to a fenced writer (one that
    * lost its memory may: its answer does not count).

@@ -6,6 +6,8 @@ import type {
   EpochHistory,
   PromiseAnswer,
   PromiseRequest,
+  RegisterAnswer,
+  RegisterRequest,
   StartEpoch,
   StartEpochAnswer,
 } from '../../src/engine/quorum/types.js';
@@ -18,7 +20,9 @@ export type ToNode =
   | { readonly kind: 'start'; readonly body: StartEpoch }
   | { readonly kind: 'append'; readonly body: Append; readonly bytes: readonly number[] }
   | { readonly kind: 'fetch'; readonly epoch: number }
-  | { readonly kind: 'gossip'; readonly news: News };
+  | { readonly kind: 'gossip'; readonly news: News }
+  | { readonly kind: 'register'; readonly body: RegisterRequest }
+  | { readonly kind: 'registered'; readonly body: RegisterAnswer };
 
 /** What a node tells its peers: durable state, and its log itself (a real node is asked for the missing part). */
 export interface News {

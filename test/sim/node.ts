@@ -9,7 +9,10 @@ import { BASE } from './messages.js';
 import type { World } from './world.js';
 
 type DiskOp =
-  { kind: 'data'; at: number; bytes: number[] } | { kind: 'history'; cutAt: number; history: EpochHistory };
+  | { kind: 'data'; at: number; bytes: number[] }
+  | { kind: 'history'; cutAt: number; history: EpochHistory }
+  /** The state of a peer at one LSN is here: as good as all the log before it. */
+  | { kind: 'rebuilt'; bytes: readonly number[]; history: EpochHistory };
 
 interface Log {
   bytes: number[];
@@ -22,6 +25,9 @@ function apply(log: Log, op: DiskOp): void {
   if (op.kind === 'history') {
     log.bytes.length = op.cutAt;
     log.history = op.history;
+  } else if (op.kind === 'rebuilt') {
+    log.bytes = [...op.bytes];
+    log.history = op.history;
   } else log.bytes.push(...op.bytes);
 }
 
@@ -29,7 +35,14 @@ function apply(log: Log, op: DiskOp): void {
 export class SimNode {
   acceptor: Acceptor;
   up = true;
-  private wiped = false;
+  /** Lost its memory, and has not been rebuilt since. */
+  lost = false;
+  /** Its log is to be replaced by a peer's state: it is gone, or was given up. */
+  private rebuilding = false;
+  /** That it votes again, or does not any more, is on its way to the disk: after a crash, what got there counts. */
+  private undecided = false;
+  private registrations = 0;
+  private ticking = false;
   /** Counts restarts; whatever belongs to an older life is ignored. */
   private life = 0;
   private disk: { identity: IdentityRecord | null; log: Log | null; damaged: boolean };
@@ -49,6 +62,7 @@ export class SimNode {
     private readonly checker: Checker,
     private readonly syncDelay: number,
     private readonly reply: (node: string, to: string, message: ToWriter) => void,
+    private readonly peers: { readonly all: () => readonly SimNode[]; readonly rejoinQuorum: number },
   ) {
     const state: LogState = { history: FIRST, scl: BASE, damaged: false };
     this.acceptor = Acceptor.create(state);
@@ -92,8 +106,25 @@ export class SimNode {
 
   /** The disk is gone, and with it the promises. Only on a node that is down. */
   wipe(): void {
-    this.wiped = true;
+    this.lost = this.rebuilding = true;
     this.disk = { identity: null, log: null, damaged: false };
+  }
+
+  /** Only the log is gone. On a node that is down. */
+  loseLog(): void {
+    this.lost = this.rebuilding = true;
+    this.disk = { ...this.disk, log: null, damaged: false };
+  }
+
+  /** A node that has fallen behind what its peers keep gives its log up by itself. */
+  giveUp(): void {
+    if (!this.up || this.busy || !this.isVoter) return;
+    this.lost = this.undecided = true;
+    this.persist(this.acceptor.giveUp(), () => {
+      this.rebuilding = true;
+      this.undecided = false;
+      this.tick();
+    });
   }
 
   damage(): void {
@@ -111,15 +142,71 @@ export class SimNode {
     const { log, identity, damaged } = this.disk;
     const state = log && { history: log.history, scl: lsn(BASE + log.bytes.length), damaged };
     this.acceptor = Acceptor.recover(identity, state, INVALID_LSN);
-    if (this.acceptor.state.learner === 'amnesia' && !this.wiped)
+    if (this.acceptor.state.learner === 'amnesia' && !this.lost)
       this.checker.fail(`${this.id} takes itself for amnesic though its disk was never wiped`);
-    if (this.acceptor.state.learner !== 'amnesia' && this.wiped)
+    if (this.acceptor.state.learner !== 'amnesia' && this.lost && !this.undecided)
       this.checker.fail(`${this.id} votes though its disk was wiped`);
     this.disk.identity = this.acceptor.identity;
     this.disk.log ??= { bytes: [], history: [] };
     this.live = { bytes: [...this.disk.log.bytes], history: this.disk.log.history };
     this.opsQueued = this.opsDone = 0;
     this.up = true;
+    if (this.isVoter) this.lost = false;
+    else this.tick();
+    this.undecided = false;
+  }
+
+  /** As the daemon's rebuild: registers, takes a peer's state in place of a lost log, and votes again when it may. */
+  private tick(): void {
+    if (this.ticking) return;
+    this.ticking = true;
+    this.world.after(this.world.between(10, 60), () => {
+      this.ticking = false;
+      if (!this.up || this.acceptor.state.learner !== 'amnesia') return;
+      if (!this.busy) this.rebuild();
+      this.tick();
+    });
+  }
+
+  private rebuild(): void {
+    const asked = this.acceptor.registration(this.id, `${this.id} ${++this.registrations}`);
+    if (asked) {
+      const send = (): void => {
+        for (const peer of this.peers.all())
+          if (peer !== this) this.tell(peer, { kind: 'register', body: asked.request });
+      };
+      if (asked.persist) this.persist(asked.persist, send);
+      else send();
+      return;
+    }
+    if (this.rebuilding) {
+      this.copyState();
+      return;
+    }
+    const record = this.acceptor.rejoin();
+    if (!record) return;
+    this.undecided = true;
+    this.checker.nodeForgets(this.id);
+    this.persist(record, () => {
+      this.lost = this.undecided = false;
+    });
+  }
+
+  private copyState(): void {
+    const { news } = this.world.pick(this.peers.all().filter((peer) => peer !== this));
+    if (!news || this.opsDone < this.opsQueued || this.world.chance(0.3)) return;
+    const committed = Math.max(0, (news.commit?.commitLsn ?? 0) - BASE);
+    const length = this.world.between(0, Math.min(committed, news.bytes.length));
+    const record = this.acceptor.rebase(lsn(BASE + length), news.history);
+    if (!record) return;
+    this.persist(record, () => {
+      this.queue({ kind: 'rebuilt', bytes: news.bytes.slice(0, length), history: news.history });
+      this.whenDurable(() => (this.rebuilding = false));
+    });
+  }
+
+  private tell(peer: SimNode, message: ToNode): void {
+    this.world.send(this.id, peer.id, () => peer.receive(this.id, message));
   }
 
   private handle(from: string, message: ToNode): void {
@@ -132,6 +219,19 @@ export class SimNode {
         return this.append(from, message.body, message.bytes);
       case 'gossip':
         return this.learn(message.news);
+      case 'register': {
+        const { persist, answer } = this.acceptor.register(message.body);
+        const peer = this.peers.all().find((node) => node.id === from)!;
+        const send = (): void => this.tell(peer, { kind: 'registered', body: answer });
+        if (persist) this.persist(persist, send);
+        else send();
+        return;
+      }
+      case 'registered': {
+        const record = this.acceptor.registered(from, message.body, this.peers.rejoinQuorum);
+        if (record) this.persist(record, () => undefined);
+        return;
+      }
       case 'fetch': {
         const upTo = Math.min(this.durableLog.length, this.acceptor.state.scl - BASE);
         if (this.acceptor.servesTail(message.epoch))
@@ -283,7 +383,9 @@ export class SimNode {
       for (const op of this.unsynced.splice(0, count)) apply(this.disk.log!, op);
       this.opsDone += count;
       // As LogStore.durableEnd: bytes that a later cut takes away do not count, even while they are still on disk.
-      const cuts = this.unsynced.map((op) => (op.kind === 'history' ? op.cutAt : Infinity));
+      const cuts = this.unsynced.map((op) =>
+        op.kind === 'history' ? op.cutAt : op.kind === 'data' ? Infinity : 0,
+      );
       const { bytes, history } = this.disk.log!;
       this.acceptor.durable(lsn(BASE + Math.min(bytes.length, ...cuts)), history.at(-1)!.epoch);
       this.syncing = false;

@@ -17,7 +17,7 @@ export interface SimOptions {
   readonly syncDelay: number;
   /** Mean time between faults. */
   readonly faultEvery: number;
-  /** Disks that may be wiped in this run: fewer than Vw. */
+  /** Disks that may be wiped in this run; at any time fewer than Vw are lost and not rebuilt yet. */
   readonly wipes: number;
   /** Nodes tell each other of epochs and commit LSNs, and copy log from each other. */
   readonly gossip: boolean;
@@ -43,7 +43,7 @@ export function optionsOf(seed: number): SimOptions {
     delayTail: world.pick([2, 10, 60]),
     syncDelay: world.pick([10, 10, 150]),
     faultEvery: world.pick([100, 250, 800]),
-    wipes: world.chance(0.4) ? world.between(1, quorum === '3/2/2' ? 1 : 3) : 0,
+    wipes: world.chance(0.6) ? world.between(1, 10) : 0,
     gossip: world.chance(0.6),
     recordRate: world.pick([0.3, 0.9]),
     maxBatch: world.pick([5, 40]),
@@ -73,8 +73,14 @@ class Run {
     for (const id of ids)
       this.nodes.set(
         id,
-        new SimNode(id, this.world, this.checker, options.syncDelay, (node, to, message) =>
-          this.world.send(node, to, () => this.writers.find((w) => w.id === to)?.receive(node, message)),
+        new SimNode(
+          id,
+          this.world,
+          this.checker,
+          options.syncDelay,
+          (node, to, message) =>
+            this.world.send(node, to, () => this.writers.find((w) => w.id === to)?.receive(node, message)),
+          { all: () => [...this.nodes.values()], rejoinQuorum: this.config.rejoinQuorum },
         ),
       );
     this.wipesLeft = options.wipes;
@@ -150,10 +156,16 @@ class Run {
   }
 
   private wipe(node: SimNode): void {
-    if (this.wipesLeft === 0 || !node.isVoter) return;
+    const lost = [...this.nodes.values()].filter((other) => other.lost && other !== node).length;
+    if (this.wipesLeft === 0 || lost + 1 >= this.config.writeQuorum) return;
     this.wipesLeft--;
+    if (this.world.chance(0.2)) {
+      node.giveUp();
+      return;
+    }
     node.crash();
-    node.wipe();
+    if (this.world.chance(0.3)) node.loseLog();
+    else node.wipe();
     if (this.world.chance(0.5)) this.world.after(this.world.between(1, 300), () => node.restart());
   }
 
@@ -174,10 +186,11 @@ class Run {
     for (const writer of this.writers) if (writer.paused) writer.resume();
   }
 
-  /** With enough voters left, one writer gets through, everybody follows, and commits go on. */
+  /** With enough voters left, one writer gets through, everybody follows and votes, whatever was lost, and commits go on. */
   private converge(): void {
     this.world.run(this.world.now + 2_000);
     for (const writer of this.writers) writer.stopped = true;
+    // Too many lost at once to elect a writer, and so to vote again: nothing is lost, nothing goes on either.
     const voters = [...this.nodes.values()].filter((n) => n.isVoter).length;
     if (voters < Math.max(this.config.writeQuorum, this.config.electQuorum)) return;
     const before = this.checker.committed.length;
@@ -194,14 +207,16 @@ class Run {
       return (
         last.commitLength > before + 30 &&
         [...this.nodes.values()].every(
-          (n) => n.durableEpoch === last.core.epoch && n.durableLog.length >= before,
+          (n) => n.isVoter && n.durableEpoch === last.core.epoch && n.durableLog.length >= before,
         )
       );
     };
     if (!this.world.run(limit, done))
       this.checker.fail(
         `no progress after healing: phase ${last.core.phase}, committed ${last.commitLength}, was ${before}; ` +
-          [...this.nodes.values()].map((n) => `${n.id} ${n.durableLog.length}`).join(', '),
+          [...this.nodes.values()]
+            .map((n) => `${n.id}${n.isVoter ? '' : ' (learner)'} ${n.durableLog.length}`)
+            .join(', '),
       );
     this.sameLogs(last);
   }

@@ -134,10 +134,10 @@ export class TestVolume {
   }
 
   /** The node as a process of its own, as in production. Resolves when it serves. */
-  async spawn(id: string): Promise<ChildProcess> {
+  async spawn(id: string, overrides: Partial<StorageConfigInput> = {}): Promise<ChildProcess> {
     const node = this.node(id);
     const file = path.join(this.root, `${id}.json`);
-    await fs.writeFile(file, JSON.stringify(this.config(id)));
+    await fs.writeFile(file, JSON.stringify({ ...this.config(id), ...overrides }));
     node.process = spawnNode(file);
     const [ready] = (await once(node.process, 'message')) as [{ port: number }];
     node.endpoint.port = ready.port;

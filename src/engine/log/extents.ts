@@ -101,12 +101,16 @@ export class Extents {
     last.endOffset = offset + frameBytes;
   }
 
-  /** The log ends at `at` from now on. An empty log may also be moved forward: it then begins there. */
+  /**
+   * The log ends at `at` from now on. An empty log may also be moved forward: it then begins there. Nor need a cut stay above the log's first LSN
+   * when its oldest files are gone, for what they held below a later cut was replaced.
+   */
   cut(at: Lsn): void {
     if (at > this.end) {
       if (this.end === this.base) this.base = at;
       return;
     }
+    if (at < this.base) this.base = at;
     while (this.runs.length > 0 && this.runs.at(-1)!.begin >= at) this.runs.pop();
     const last = this.runs.at(-1);
     if (last) {
@@ -119,6 +123,21 @@ export class Extents {
       .map((d) => (d.end > at ? { ...d, end: at, payloadCrc: null } : d));
   }
 
+  /**
+   * The log begins with file `first` from now on, which was begun when the log ended at `startLsn`: forgets what is in older ones. Gives the log's
+   * new first LSN, which is lower than that where the log was cut below it since.
+   */
+  dropFilesBefore(first: number, startLsn: Lsn): Lsn {
+    while (this.runs.length > 0 && this.runs[0]!.file < first) this.runs.shift();
+    const base = lsn(Math.min(startLsn, this.runs[0]?.begin ?? startLsn));
+    this.base = base;
+    this.patches = this.patches.filter((p) => p.file >= first && p.end > base);
+    this.damages = this.damages
+      .filter((d) => d.end > base || (d.begin === d.end && d.begin >= base))
+      .map((d) => (d.begin < base ? { ...d, begin: base, payloadCrc: null } : d));
+    return base;
+  }
+
   /** A damaged stretch at the end of what is indexed so far, or inside it. */
   damage(damage: Damage): void {
     if (this.damages.some((d) => d.begin <= damage.begin && d.end >= damage.end)) return;
@@ -129,7 +148,7 @@ export class Extents {
   /** A HEAL frame: its bytes are good again. */
   patch(healed: Patch): void {
     const patch = { ...healed, end: lsn(Math.min(healed.end, this.end)) };
-    if (patch.begin >= patch.end) return;
+    if (patch.begin >= patch.end || patch.end <= this.base) return;
     this.patches.push(patch);
     this.damages = this.damages.flatMap((d) => {
       if (d.end <= patch.begin || d.begin >= patch.end) return [d];

@@ -40,10 +40,12 @@ export interface FileLocation {
  */
 export class LogFiles {
   private fd: number | null = null;
+  /** Oldest first, with where the log ended when each was begun (null: unknown). */
+  private readonly begun: { readonly sequence: number; readonly startLsn: Lsn | null }[];
   private mustRoll: boolean;
   private readers = new Map<number, number>();
 
-  /** `sequence` and `offset`: the newest file and where its good frames end (0, 0 before the first file). */
+  /** `sequence` and `offset`: the newest file and where its good frames end (0, 0 before the first file). `files`: as recovery found them. */
   constructor(
     private readonly fs: LogFs,
     private readonly dir: string,
@@ -51,7 +53,9 @@ export class LogFiles {
     private readonly fileBytes: number,
     private sequence: number,
     private offset: number,
+    files: readonly { readonly sequence: number; readonly startLsn: Lsn | null }[] = [],
   ) {
+    this.begun = [...files];
     // A file from before a restart is never appended to: its tail may hold a torn write, which the next file's header cuts off for good.
     this.mustRoll = true;
   }
@@ -114,6 +118,40 @@ export class LogFiles {
       this.fs.close(fd);
     }
     await this.fs.syncDir(this.dir);
+  }
+
+  /** The newest file that was begun when the log ended at or before `at`: with it as its first, the log still holds everything from `at` on. */
+  firstFor(at: Lsn): { sequence: number; startLsn: Lsn } | null {
+    for (const { sequence, startLsn } of [...this.begun].reverse())
+      if (startLsn !== null && startLsn <= at) return { sequence, startLsn };
+    return null;
+  }
+
+  hasOlderThan(sequence: number): boolean {
+    return this.begun.length > 1 && this.begun[0]!.sequence < sequence;
+  }
+
+  /**
+   * Removes all files older than `first`, the oldest first, and each for good before the next: whenever a crash comes, what is left is the
+   * log's end without a gap. Gives how many. Throws what the file system throws; what is left then goes with the next call.
+   */
+  async dropBefore(first: number): Promise<number> {
+    let dropped = 0;
+    while (this.begun.length > 1 && this.begun[0]!.sequence < first) {
+      const { sequence } = this.begun[0]!;
+      const fd = this.readers.get(sequence);
+      if (fd !== undefined) this.fs.close(fd);
+      this.readers.delete(sequence);
+      try {
+        await this.fs.unlink(this.pathOf(sequence));
+      } catch (err) {
+        if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err;
+      }
+      await this.fs.syncDir(this.dir);
+      this.begun.shift();
+      dropped++;
+    }
+    return dropped;
   }
 
   /** Bytes [from, to) of a file; shorter when the file is. */
@@ -183,6 +221,7 @@ export class LogFiles {
     if (this.fd !== null) this.fs.close(this.fd);
     this.fd = fd;
     this.sequence = sequence;
+    this.begun.push({ sequence, startLsn });
     this.offset = HEADER_AREA;
     this.mustRoll = false;
   }

@@ -10,10 +10,14 @@ import type { LogFs } from './fs.js';
 import { LogReader } from './reader.js';
 import { recoverLog, type LogOwner, type Recovered } from './recover.js';
 
+const ATTEMPTS = 5;
+
 /** What a log folder held when it was opened. What a running node appends afterwards is not seen. */
 export class ReadOnlyLog {
   readonly startLsn: Lsn;
   readonly endLsn: Lsn;
+  /** Whether the log begins where the node's pages were imported, at a record boundary; else old log was given up, at no special place. */
+  readonly fromImport: boolean;
   /** Set when the newest file ends with an incomplete write: a crash, or a write under way right now. */
   readonly tornTail: { readonly file: string; readonly offset: number } | null;
   private readonly extents: Extents;
@@ -26,6 +30,7 @@ export class ReadOnlyLog {
   ) {
     this.startLsn = found.startLsn;
     this.endLsn = found.extents.end;
+    this.fromImport = found.history[0]?.startLsn === found.startLsn;
     this.tornTail = found.tornTail;
     this.extents = found.extents;
     this.reader = new LogReader(this.extents, files, () => undefined);
@@ -36,6 +41,17 @@ export class ReadOnlyLog {
    * known, LOG_BAD_VERSION.
    */
   static async open(dir: string, fs: LogFs = nodeFs): Promise<ReadOnlyLog> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await ReadOnlyLog.openNow(dir, fs);
+      } catch (err) {
+        // A running node removes old files: they were listed, and then they were not there.
+        if ((err as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === ATTEMPTS) throw err;
+      }
+    }
+  }
+
+  private static async openNow(dir: string, fs: LogFs): Promise<ReadOnlyLog> {
     const owner = await ownerOf(fs, dir);
     const found = await recoverLog(fs, dir, owner);
     if (!found) throw noLog(dir);

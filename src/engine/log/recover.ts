@@ -29,6 +29,8 @@ export interface Recovered {
   readonly history: EpochHistory;
   readonly extents: Extents;
   readonly lastSequence: number;
+  /** All files, oldest first, with the logical end of the log when each was begun; null where the header is damaged. */
+  readonly files: readonly { readonly sequence: number; readonly startLsn: Lsn | null }[];
   /** Offset in the last file behind its last good frame; what follows was never acknowledged. */
   readonly lastOffset: number;
   /** A write that a crash left incomplete, now ignored. */
@@ -107,6 +109,7 @@ export async function recoverLog(fs: LogFs, dir: string, owner: LogOwner): Promi
     history,
     extents,
     lastSequence,
+    files: files.map((f) => ({ sequence: f.sequence, startLsn: f.header?.startLsn ?? null })),
     lastOffset,
     tornTail,
     leftover,

@@ -1,5 +1,5 @@
 import { crc32c } from '@node-rs/crc32';
-import { DbError } from '../errors.js';
+import { DbError, errorMessage } from '../errors.js';
 import { formatLsn, lsn } from '../lsn.js';
 import type { Lsn } from '../lsn.js';
 import type { LogState } from '../quorum/acceptor.js';
@@ -65,11 +65,12 @@ export class LogStore {
   private waiters: Waiter[] = [];
   private running: Promise<void> | null = null;
   private closed = false;
+  private dropping: Promise<void> = Promise.resolve();
 
   private constructor(dir: string, options: LogOptions, found: Recovered) {
     const { fileBytes = 64 * 1024 * 1024, cacheBytes = 32 * 1024 * 1024, fs = nodeFs } = options;
     const owner = { volumeId: options.volumeId, nodeId: options.nodeId };
-    this.files = new LogFiles(fs, dir, owner, fileBytes, found.lastSequence, found.lastOffset);
+    this.files = new LogFiles(fs, dir, owner, fileBytes, found.lastSequence, found.lastOffset, found.files);
     this.extents = found.extents;
     this.start = found.startLsn;
     this.end = this.durable = found.extents.end;
@@ -99,6 +100,7 @@ export class LogStore {
       history,
       extents: new Extents(startLsn),
       lastSequence: 0,
+      files: [],
       lastOffset: 0,
       tornTail: null,
       leftover: null,
@@ -238,8 +240,13 @@ export class LogStore {
   async readAsync(begin: Lsn, end: Lsn): Promise<Buffer> {
     const split = this.checkRange(begin, end);
     const recent = this.recent(split, end);
-    const old = begin < split ? await this.reader.read(begin, split) : [];
-    return oneBuffer([...old, ...recent]);
+    try {
+      const old = begin < split ? await this.reader.read(begin, split) : [];
+      return oneBuffer([...old, ...recent]);
+    } catch (err) {
+      this.checkRange(begin, end); // not damaged, but dropped or cut while it was read
+      throw err;
+    }
   }
 
   /**
@@ -286,6 +293,45 @@ export class LogStore {
     return this.reader.scrub(stop);
   }
 
+  /** Whether dropBefore(at) would remove anything. */
+  hasFilesBefore(at: Lsn): boolean {
+    const first = this.files.firstFor(at);
+    return first !== null && this.files.hasOlderThan(first.sequence);
+  }
+
+  /**
+   * Gives up log before `at`, which must all be durable: whole files only, and never the newest, so what stays may begin well before it. startLsn
+   * moves at once; the files are gone on return. A crash in between leaves a log that begins somewhere in between. Gives the bytes of log that
+   * went. Throws LOG_DROP_FAILED: the files that are left go with a later call.
+   */
+  async dropBefore(at: Lsn): Promise<number> {
+    this.assertOpen();
+    if (at > this.durable)
+      throw new DbError(
+        'LOG_NOT_CONTIGUOUS',
+        `log before ${formatLsn(at)} is not to be kept, but only ${formatLsn(this.durable)} is durable`,
+        { reaction: 'bug' },
+      );
+    const first = this.files.firstFor(at);
+    if (!first) return 0;
+    const before = this.start;
+    const { extents } = this;
+    // An empty log that was moved forward begins after its newest file did.
+    if (first.startLsn > before) this.start = extents.dropFilesBefore(first.sequence, first.startLsn);
+    const result = this.dropping.then(() => this.files.dropBefore(first.sequence));
+    this.dropping = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    await result.catch((err: unknown) => {
+      throw new DbError('LOG_DROP_FAILED', `old log cannot be removed: ${errorMessage(err)}`, {
+        reaction: 'retry',
+        cause: err,
+      });
+    });
+    return this.start - before;
+  }
+
   /** Syncs what is left and closes; closes also when that fails, and then rejects. Safe to repeat. */
   async close(): Promise<void> {
     if (this.closed) return;
@@ -294,6 +340,7 @@ export class LogStore {
     } finally {
       this.closed = true;
       await this.running;
+      await this.dropping;
       this.files.close();
     }
   }

@@ -4,8 +4,7 @@
  */
 import type { Lsn } from '../lsn.js';
 import { BLCKSZ } from '../page/constants.js';
-import { vmClearFrom } from '../page/vm.js';
-import { applyRecord, applyVmClear } from '../redo/index.js';
+import { applyRecord } from '../redo/index.js';
 import type { RedoContext } from '../redo/types.js';
 import { DbError } from '../errors.js';
 import { formatLsn } from '../lsn.js';
@@ -16,7 +15,7 @@ import { FIRST_DELTA_KIND, Kind, versionKind, versionLsn, type VersionedKey } fr
 import type { Rocks, Rows } from './rocks.js';
 import type { Counters } from './stats.js';
 import type { PageKey } from './types.js';
-import { decodeImage, eachPart, eachVmClear, ZERO_PAGE } from './values.js';
+import { applyMapChange, decodeImage, eachPart, ZERO_PAGE } from './values.js';
 
 /** A page lent by the builder: read or copy it before the next call, never change it. */
 export interface BuiltPage {
@@ -111,10 +110,8 @@ export class PageBuilder {
         this.applyStored(page, value, versionLsn(key), target!);
         return;
       case Kind.vmClear:
-        eachVmClear(value, (heapBlk, bits) => applyVmClear(page, heapBlk, bits));
-        return;
       case Kind.vmTruncate:
-        vmClearFrom(page, value.readUInt32LE(0));
+        applyMapChange(page, versionKind(key), value);
         return;
       case Kind.slruDelta:
         eachPart(value, (part) => applySlruDelta(page, part));

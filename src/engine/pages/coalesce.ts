@@ -2,17 +2,19 @@
  * When a page gets an image of its own (CoalescePolicy). Counts deltas since the last base by page, in memory and bounded: after a restart, or when
  * the counts are thrown away for want of room, a chain can grow to twice the threshold before it is noticed.
  *
- * Pages that were begun (WILL_INIT) or coalesced of late are kept rebuilt here, and each delta is applied as it comes, while its record
- * is decoded anyway: the image that falls due later then costs no reading. Bulk loads and hot pages need nothing else.
+ * Pages that were begun (WILL_INIT) or coalesced of late, SLRU pages too, are kept rebuilt here, and each delta is applied as it comes, while
+ * its record is decoded anyway: the image that falls due later then costs no reading. Bulk loads and hot pages need nothing else.
  */
 import type { Lsn } from '../lsn.js';
 import { BLCKSZ } from '../page/constants.js';
 import { applyRecord } from '../redo/index.js';
 import type { RedoContext } from '../redo/types.js';
 import type { BlockRef, WalRecord } from '../wal/types.js';
+import { applySlruDelta } from './effects/slru.js';
 import type { SlruName } from './effects/types.js';
 import type { Fork } from './forks.js';
 import type { CoalescePolicy, PageKey } from './types.js';
+import { applyMapChange } from './values.js';
 
 export const DEFAULT_POLICY: CoalescePolicy = { kind: 'background', pageDeltas: 32, slruDeltas: 128 };
 
@@ -38,8 +40,8 @@ export interface DeltaCounts {
 }
 
 const MAX_COUNTED_PAGES = 200_000;
-/** Pages kept rebuilt: 16 MiB. */
-const MAX_KEPT_PAGES = 2048;
+/** Pages kept rebuilt: 64 MiB. One that was pushed out costs a read of its chain when its next image is due. */
+const MAX_KEPT_PAGES = 8192;
 const NO_VERSION = 0 as Lsn;
 
 export class CoalesceQueue {
@@ -83,18 +85,34 @@ export class CoalesceQueue {
     }
   }
 
-  /** Something else than a record changed the page: its kept state is void. */
-  otherDelta(fork: Fork, blkno: number): void {
+  /** A change of a visibility map page, as stored under `kind`. */
+  mapDelta(fork: Fork, blkno: number, at: Lsn, kind: number, value: Buffer): void {
     const chain = this.pageDelta(fork, blkno);
-    if (chain) chain.page = null;
+    if (!chain?.page) return;
+    // Readers apply what one record did to a page in the order of the kinds, not in the order in which it comes here.
+    if (chain.version === at) chain.page = null;
+    else this.change(chain, at, (page) => applyMapChange(page, kind, value));
   }
 
-  slruDelta(slru: SlruName, pageno: number): void {
+  slruDelta(slru: SlruName, pageno: number, at: Lsn, parts: readonly Buffer[]): void {
     if (this.policy.kind === 'lazy') return;
-    const counts = this.counts(this.slrus.get(slru) ?? null);
-    this.slrus.set(slru, counts);
-    if (++this.chain(counts, pageno).deltas === this.slruDeltas)
-      this.due.push({ kind: 'slru', slru, pageno });
+    const chain = this.slruChain(slru, pageno);
+    if (++chain.deltas === this.slruDeltas) this.due.push({ kind: 'slru', slru, pageno });
+    if (!chain.page) return;
+    if (chain.version === at) chain.page = null;
+    else
+      this.change(chain, at, (page) => {
+        for (const part of parts) applySlruDelta(page, part);
+      });
+  }
+
+  /** The SLRU page is all zeros from `at` on. */
+  slruZero(slru: SlruName, pageno: number, at: Lsn): void {
+    this.slruBase(slru, pageno);
+    if (this.policy.kind === 'lazy') return;
+    const chain = this.slruChain(slru, pageno);
+    this.keep(chain, this.blank());
+    chain.version = at;
   }
 
   /** The page has a base now. */
@@ -107,7 +125,12 @@ export class CoalesceQueue {
   }
 
   slruBase(slru: SlruName, pageno: number): void {
-    if (this.slrus.get(slru)?.byPage.delete(pageno)) this.counted--;
+    const byPage = this.slrus.get(slru)?.byPage;
+    const chain = byPage?.get(pageno);
+    if (!chain) return;
+    chain.page = null;
+    byPage!.delete(pageno);
+    this.counted--;
   }
 
   /** The page as it is kept, null if it is not. A view: use it before the next record. */
@@ -116,9 +139,23 @@ export class CoalesceQueue {
     return chain?.page ? { page: chain.page, version: chain.version } : null;
   }
 
+  /** As keptPage(). */
+  keptSlruPage(slru: SlruName, pageno: number): { page: Buffer; version: Lsn } | null {
+    const counts = this.slrus.get(slru);
+    const chain = counts?.round === this.round ? counts.byPage.get(pageno) : undefined;
+    return chain?.page ? { page: chain.page, version: chain.version } : null;
+  }
+
   /** An image of the page as of `version` has been written: the chain begins anew, on a page that is kept from now on. */
   coalesced(fork: Fork, blkno: number, page: Readonly<Buffer>, version: Lsn): void {
-    const chain = this.chain((fork.deltas = this.counts(fork.deltas)), blkno);
+    this.begunAnew(this.chain((fork.deltas = this.counts(fork.deltas)), blkno), page, version);
+  }
+
+  slruCoalesced(slru: SlruName, pageno: number, page: Readonly<Buffer>, version: Lsn): void {
+    this.begunAnew(this.slruChain(slru, pageno), page, version);
+  }
+
+  private begunAnew(chain: PageChain, page: Readonly<Buffer>, version: Lsn): void {
     chain.deltas = 0;
     if (chain.page === null) {
       const own = this.blank();
@@ -137,6 +174,23 @@ export class CoalesceQueue {
     this.due = [];
     this.slrus.clear();
     this.purge();
+  }
+
+  /** Changes a page that is kept, as recordDelta() does. */
+  private change(chain: PageChain, at: Lsn, apply: (page: Buffer) => void): void {
+    try {
+      apply(chain.page!);
+      chain.version = at;
+      chain.used = true;
+    } catch {
+      chain.page = null;
+    }
+  }
+
+  private slruChain(slru: SlruName, pageno: number): PageChain {
+    const counts = this.counts(this.slrus.get(slru) ?? null);
+    this.slrus.set(slru, counts);
+    return this.chain(counts, pageno);
   }
 
   private pageDelta(fork: Fork, blkno: number): PageChain | null {

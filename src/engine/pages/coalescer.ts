@@ -55,10 +55,17 @@ function coalesceSlru(
   branch: BranchId,
   due: Extract<DuePage, { kind: 'slru' }>,
 ): void {
-  const key = new SlruVersionKey().setPage(branch, due.slru, due.pageno);
+  const { slru, pageno } = due;
+  const key = new SlruVersionKey().setPage(branch, slru, pageno);
+  const kept = queue.keptSlruPage(slru, pageno);
+  if (kept) {
+    putImage(store, batch, key, kept);
+    queue.slruCoalesced(slru, pageno, kept.page, kept.version);
+    return;
+  }
   const built = store.parts.builder.build(key, null, store.appliedLsn, OLDEST);
   if (built.deltas !== 0) putImage(store, batch, key, built);
-  queue.slruBase(due.slru, due.pageno);
+  queue.slruCoalesced(slru, pageno, built.page, built.version);
 }
 
 function putImage(

@@ -135,7 +135,7 @@ function encodeRanges(ranges: readonly PageRange[]): Buffer {
   return out;
 }
 
-function decodeRanges(data: Buffer): PageRange[] {
+export function decodeRanges(data: Buffer): PageRange[] {
   const ranges: PageRange[] = [];
   for (let at = 0; at < data.length; at += 8) ranges.push([data.readUInt32LE(at), data.readUInt32LE(at + 4)]);
   return ranges;

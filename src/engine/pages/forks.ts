@@ -151,6 +151,17 @@ export class ForkTable {
     return version?.exists ? version : null;
   }
 
+  /** The fork's newest version at or before `at` as it is in the store, existing or not, with the LSN that it holds since. */
+  rowAt(
+    branch: BranchId,
+    rel: RelFileLocator,
+    fork: number,
+    at: Lsn,
+  ): { version: ForkVersion; changedAt: Lsn } | null {
+    const row = this.newestRow(branch, rel, fork, at);
+    return row && { version: decodeFork(row.value), changedAt: row.at };
+  }
+
   put(batch: RocksBatch, fork: Fork): void {
     writeRelPrefix(this.key, KeySpace.fork, fork.branch, fork, fork.fork);
     writeInvertedLsn(this.key, fork.changedAt, REL_PREFIX);

@@ -77,6 +77,14 @@ export class BaseImporter implements BaseImport {
     this.fact(FactClass.file, nameId(name), content);
   }
 
+  /** Writes what was given so far, and what `put` adds, in one piece: of it, all or nothing survives a crash. */
+  checkpoint(put: (batch: RocksBatch) => void): void {
+    this.pages.endRecord(this.at);
+    put(this.batch);
+    this.batch.write(false);
+    this.store.parts.forks.trim();
+  }
+
   finish(control: ControlState, lastRecordLsn: Lsn): void {
     if (control.lastRecordEnd !== this.at) {
       throw new DbError(
@@ -86,6 +94,7 @@ export class BaseImporter implements BaseImport {
     }
     this.fact(FactClass.control, EMPTY_ID, Buffer.from(JSON.stringify(control)));
     this.pages.endRecord(this.at);
+    this.pages.flush();
     this.finished = true;
     this.store.commit(this.batch, { appliedLsn: this.at, lastRecordLsn });
     this.store.sync();
@@ -100,6 +109,7 @@ export class BaseImporter implements BaseImport {
     if (this.finished) throw new Error('the import is finished');
     if (++this.put % PAGES_PER_WRITE !== 0) return;
     this.pages.endRecord(this.at);
+    this.pages.flush();
     this.batch.write(false);
   }
 }

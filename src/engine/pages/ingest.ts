@@ -21,9 +21,18 @@ import type { PageStore } from './store.js';
 import { MAIN_BRANCH, type BranchId } from './types.js';
 import { PageWriter } from './writer.js';
 
+/** Looks at each record before it is put; see engine/verify/live.ts. */
+export interface IngestCheck {
+  /** Throws to stop ingest before the record. True: the batch is to be written after this record, before the next one comes. */
+  record(rec: WalRecord): boolean;
+  /** What was checked since the batch was written last is void. */
+  forget(): void;
+}
+
 export interface IngesterOptions {
   /** The volume's secret, which authenticates files in the log; null: none are accepted. */
   readonly secret: Buffer | null;
+  readonly check?: IngestCheck | null;
   readonly branch?: BranchId;
 }
 
@@ -37,6 +46,8 @@ export class Ingester {
   private readonly pages: PageWriter;
   private readonly effects: EffectWriter;
   private readonly secret: Buffer | null;
+  /** Null while records come again that have passed it. */
+  private check: IngestCheck | null;
   private control: ControlState | null = null;
   private context: EffectContext | null = null;
   /** Of the records put so far; the store's own values lag behind until the batch is written. */
@@ -49,6 +60,7 @@ export class Ingester {
   ) {
     this.branch = options.branch ?? MAIN_BRANCH;
     this.secret = options.secret;
+    this.check = options.check ?? null;
     this.batch = store.parts.db.batch();
     this.queue = new CoalesceQueue(store.policy, store.parts.redo);
     this.pages = new PageWriter(store.parts, this.batch, this.queue, this.branch);
@@ -89,17 +101,26 @@ export class Ingester {
     return this.queue.length;
   }
 
+  /** The store was filled or emptied by other means: goes on from what it holds now. */
+  reload(): void {
+    this.forget();
+  }
+
   /**
    * After a failure. A batch cannot be unwound by one record; failures are rare, and putting the good records again gives the same batch.
    */
   private again(records: readonly WalRecord[]): void {
     this.forget();
+    const { check } = this;
+    this.check = null;
     try {
       for (const rec of records) this.ingest(rec);
       this.write();
     } catch (err) {
       this.forget();
       throw err;
+    } finally {
+      this.check = check;
     }
   }
 
@@ -115,6 +136,7 @@ export class Ingester {
     const control = this.loadedControl();
     assertReplayable(rec);
     const effects = effectsOf(rec, this.context!);
+    const writeAfter = this.check?.record(rec) ?? false;
     this.pages.blocks(rec);
     if (effects.length > 0) this.effects.put(effects, rec.endLsn);
     this.pages.endRecord(rec.endLsn);
@@ -122,11 +144,13 @@ export class Ingester {
     this.lastRecordLsn = rec.startLsn;
     this.endLsn = rec.endLsn;
     this.store.parts.counters.recordsIngested++;
+    if (writeAfter) this.write();
   }
 
   /** Writes what has been put, as of the last record. Effects that need to read the store call it, too. */
   private write(): void {
     if (this.endLsn === this.store.appliedLsn) return;
+    this.pages.flush();
     const json = Buffer.from(JSON.stringify(this.loadedControl()));
     this.store.parts.facts.put(this.batch, this.branch, FactClass.control, EMPTY_ID, this.endLsn, json);
     this.store.commit(this.batch, { appliedLsn: this.endLsn, lastRecordLsn: this.lastRecordLsn });
@@ -155,6 +179,7 @@ export class Ingester {
     this.pages.forget();
     this.effects.forget();
     this.queue.forget();
+    this.check?.forget();
     this.store.parts.forks.forget();
     this.control = null;
     this.context = null;

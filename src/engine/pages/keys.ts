@@ -4,6 +4,9 @@
  *
  *   marker    00 branch:4                                                     applied LSN, start of the last record
  *   format    01                                                              version of this layout
+ *   horizon   02 branch:4                                                     see horizon.ts
+ *   clock     03 branch:4                                                     see retention.ts
+ *   rebuild   04 branch:4 part:1                                              see rebuild.ts
  *   page      10 branch:4 spc:4 db:4 rel:4 fork:1 block:4 ~lsn:8 kind:1       31 bytes
  *   slru      20 branch:4 slru:1 page:4 ~lsn:8 kind:1                         19 bytes
  *   fork      30 branch:4 spc:4 db:4 rel:4 fork:1 ~lsn:8                      26 bytes, see forks.ts
@@ -19,6 +22,9 @@ import type { RelFileLocator } from '../wal/types.js';
 export const KeySpace = {
   marker: 0x00,
   format: 0x01,
+  horizon: 0x02,
+  clock: 0x03,
+  rebuild: 0x04,
   page: 0x10,
   slru: 0x20,
   fork: 0x30,
@@ -172,8 +178,13 @@ export class SlruVersionKey extends VersionedKey {
 }
 
 export function markerKey(branch: BranchId): Buffer {
+  return branchKey(KeySpace.marker, branch);
+}
+
+/** Key of what there is once for each branch; the prefix of all keys of a space that belong to it. */
+export function branchKey(space: number, branch: BranchId): Buffer {
   const key = Buffer.alloc(5);
-  key[0] = KeySpace.marker;
+  key[0] = space;
   key.writeUInt32BE(branch, 1);
   return key;
 }

@@ -33,6 +33,7 @@ interface NativeDb {
   batch(): NativeBatch;
   querySync(query: NativeQuery): { rows: (Buffer | undefined)[]; finished: boolean };
   _getManySync(keys: Buffer[], options: { valueEncoding: 'buffer' }): (Buffer | undefined | null)[];
+  _clear(options: { gte: Buffer; lt: Buffer }, done: (err: Error | null) => void): void;
   getProperty(name: string): string;
 }
 
@@ -142,6 +143,30 @@ export class Rocks {
     query.limit = limit;
     query.highWaterMarkBytes = bytes;
     return this.db.querySync(query).rows as Rows;
+  }
+
+  /** Keys with gte <= key < lt in order, at most `limit`; what is read does not push others out of the cache. */
+  keys(gte: Buffer, lt: Buffer, limit: number): Buffer[] {
+    const rows = this.db.querySync({
+      ...this.query,
+      gte,
+      lt,
+      limit,
+      highWaterMarkBytes: UNLIMITED,
+      values: false,
+      fillCache: false,
+    }).rows as (Buffer | undefined)[];
+    return rows.filter((row) => row !== undefined);
+  }
+
+  /**
+   * Removes all keys with gte <= key < lt by one mark, which costs nothing now and goes away with them when RocksDB merges its files. In order
+   * with batches, unsynced like them. `failed` hears of an error, soon after the call.
+   */
+  deleteRange(gte: Buffer, lt: Buffer, failed: (err: Error) => void): void {
+    this.db._clear({ gte, lt }, (err) => {
+      if (err) failed(err);
+    });
   }
 
   /** Removes everything. */

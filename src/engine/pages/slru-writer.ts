@@ -9,6 +9,7 @@ import type { StoreParts } from './parts.js';
 import type { RocksBatch } from './rocks.js';
 import type { BranchId } from './types.js';
 import { EMPTY_VALUE, encodeImage, encodeParts } from './values.js';
+import type { VersionPuts } from './version-puts.js';
 
 interface PageDelta {
   readonly slru: SlruName;
@@ -27,6 +28,7 @@ export class SlruWriter {
   constructor(
     private readonly parts: StoreParts,
     private readonly batch: RocksBatch,
+    private readonly puts: VersionPuts,
     private readonly queue: CoalesceQueue,
     private readonly branch: BranchId,
   ) {}
@@ -37,9 +39,11 @@ export class SlruWriter {
     else this.deltas.push({ slru, pageno, parts: [delta] });
   }
 
+  /** `image` may be used again at once. */
   image(slru: SlruName, pageno: number, image: Buffer, at: Lsn): void {
     this.add(slru, pageno);
-    this.put(slru, pageno, at, Kind.image, encodeImage(image));
+    this.batch.put(this.key.setPage(this.branch, slru, pageno).set(at, Kind.image), encodeImage(image));
+    this.parts.counters.versionsWritten++;
   }
 
   truncate(slru: SlruName, cutoffPage: number, at: Lsn): void {
@@ -65,10 +69,10 @@ export class SlruWriter {
         this.add(slru, pageno);
         if (parts.length === 1 && slruDeltaIsWhole(parts[0]!)) {
           this.put(slru, pageno, at, Kind.zero, EMPTY_VALUE);
-          this.queue.slruBase(slru, pageno);
+          this.queue.slruZero(slru, pageno, at);
         } else {
           this.put(slru, pageno, at, Kind.slruDelta, encodeParts(parts));
-          this.queue.slruDelta(slru, pageno);
+          this.queue.slruDelta(slru, pageno, at, parts);
         }
       }
       this.deltas.length = 0;
@@ -110,7 +114,7 @@ export class SlruWriter {
   }
 
   private put(slru: SlruName, pageno: number, at: Lsn, kind: number, value: Buffer): void {
-    this.batch.put(this.key.setPage(this.branch, slru, pageno).set(at, kind), value);
+    this.puts.slru(slru, pageno, at, kind, value);
     this.parts.counters.versionsWritten++;
   }
 }

@@ -8,7 +8,7 @@ import type { ControlState } from '../control/state.js';
 import { DbError } from '../errors.js';
 import { formatLsn, type Lsn } from '../lsn.js';
 import { BLCKSZ } from '../page/constants.js';
-import { recordTypeName } from '../redo/index.js';
+import { recordTypeName, type RedoContext } from '../redo/index.js';
 import { decodeRecord } from '../wal/decode.js';
 import type { RelFileLocator } from '../wal/types.js';
 import { PageBuilder } from './builder.js';
@@ -17,11 +17,13 @@ import { DEFAULT_POLICY } from './coalesce.js';
 import type { SlruName } from './effects/types.js';
 import { EMPTY_ID, FactClass, Facts, rangesHave } from './facts.js';
 import { ForkTable, oldestVisible, type ForkVersion } from './forks.js';
+import { goneError, putHorizon, readHorizon } from './horizon.js';
 import { BaseImporter } from './import.js';
 import {
   FORMAT_KEY,
   Kind,
   kindNames,
+  markerKey,
   OLDEST,
   PageVersionKey,
   SlruVersionKey,
@@ -31,6 +33,7 @@ import {
 import { readManifest } from './manifest.js';
 import { putMarker, readMarker, type Marker } from './marker.js';
 import type { StoreParts } from './parts.js';
+import { pastFork, pastPageIsBeyond, pastSize, pastSlruPageExists } from './past.js';
 import { Rocks, type RocksBatch } from './rocks.js';
 import { newCounters } from './stats.js';
 import {
@@ -53,6 +56,7 @@ const FORMAT = Buffer.from('aurora pages 1');
 
 export class PageStore implements PageReader {
   private marker: Marker;
+  private kept: Lsn;
   private readonly pageKey = new PageVersionKey();
   private readonly slruKey = new SlruVersionKey();
 
@@ -62,6 +66,7 @@ export class PageStore implements PageReader {
     readonly policy: CoalescePolicy,
   ) {
     this.marker = readMarker(parts.db, MAIN_BRANCH);
+    this.kept = readHorizon(parts.db, MAIN_BRANCH);
   }
 
   /** Opens the store in `dir`, creating it if there is none. Throws NODE_STORE_OPEN, PAGE_FORMAT. */
@@ -103,11 +108,21 @@ export class PageStore implements PageReader {
     return this.marker.lastRecordLsn;
   }
 
+  /** History from here on is whole; 0 when none was ever removed. Reads before it may throw PAGE_GONE_BY_GC. */
+  get horizon(): Lsn {
+    return this.kept;
+  }
+
+  get redoContext(): RedoContext {
+    return this.parts.redo;
+  }
+
   get stats(): PageStoreStats {
     return { ...this.parts.counters };
   }
 
   getPage(key: PageKey, lsn: Lsn, branch: BranchId = MAIN_BRANCH): Buffer {
+    if (lsn < this.kept) return this.getPages(key, key.fork, key.blkno, 1, lsn, branch);
     const out = Buffer.allocUnsafeSlow(BLCKSZ);
     this.copyPage(this.forkAt(key, key.fork, lsn, branch), key, lsn, branch, out, 0);
     return out;
@@ -121,38 +136,69 @@ export class PageStore implements PageReader {
     lsn: Lsn,
     branch: BranchId = MAIN_BRANCH,
   ): Buffer {
-    const version = this.forkAt(rel, fork, lsn, branch);
     const out = Buffer.allocUnsafeSlow(BLCKSZ * count);
     const key = { spcOid: rel.spcOid, dbOid: rel.dbOid, relNumber: rel.relNumber, fork, blkno: first };
+    if (lsn < this.kept) {
+      const past = pastFork(this.parts, branch, rel, fork, lsn, this.kept);
+      for (let i = 0; i < count; i++, key.blkno++) {
+        const pageKey = this.pageKey.setPage(branch, key, fork, key.blkno);
+        if (pastPageIsBeyond(this.parts, past, key, pageKey, lsn, this.kept))
+          out.fill(0, i * BLCKSZ, (i + 1) * BLCKSZ);
+        else this.copyPage(past.version, key, this.kept, branch, out, i * BLCKSZ);
+      }
+      return out;
+    }
+    const version = this.forkAt(rel, fork, lsn, branch);
     for (let i = 0; i < count; i++, key.blkno++) this.copyPage(version, key, lsn, branch, out, i * BLCKSZ);
+    return out;
+  }
+
+  /**
+   * The page as of the applied LSN, the caller's own copy; null when the fork or the block does not exist then. Unlike getPage() it may be called
+   * in the middle of a batch, of which it sees nothing. Throws REDO_* on damage.
+   */
+  appliedPage(key: PageKey, branch: BranchId = MAIN_BRANCH): Buffer | null {
+    const lsn = this.appliedLsn;
+    const fork = this.parts.forks.asOf(branch, key, key.fork, lsn);
+    if (fork === null || key.blkno >= fork.nblocks) return null;
+    const out = Buffer.allocUnsafeSlow(BLCKSZ);
+    this.copyPage(fork, key, lsn, branch, out, 0);
     return out;
   }
 
   relationSize(rel: RelFileLocator, fork: number, lsn: Lsn, branch: BranchId = MAIN_BRANCH): number | null {
     this.assertApplied(lsn);
+    if (lsn < this.kept) return pastSize(this.parts, branch, rel, fork, lsn, this.kept);
     return this.parts.forks.asOf(branch, rel, fork, lsn)?.nblocks ?? null;
   }
 
   getSlruPage(slru: SlruName, pageno: number, lsn: Lsn, branch: BranchId = MAIN_BRANCH): Buffer | null {
     this.assertApplied(lsn);
-    if (!rangesHave(this.parts.facts.slruPages(branch, slru, lsn), pageno)) return null;
+    const key = this.slruKey.setPage(branch, slru, pageno);
+    if (lsn < this.kept) {
+      if (!pastSlruPageExists(this.parts, branch, slru, pageno, key, lsn, this.kept)) return null;
+    } else if (!rangesHave(this.parts.facts.slruPages(branch, slru, lsn), pageno)) return null;
     this.parts.counters.pagesRead++;
-    const { page } = this.parts.builder.build(this.slruKey.setPage(branch, slru, pageno), null, lsn, OLDEST);
+    const at = lsn < this.kept ? this.kept : lsn;
+    const { page } = this.parts.builder.build(key, null, at, OLDEST);
     return Buffer.from(page as Buffer);
   }
 
   controlSnapshot(lsn: Lsn, branch: BranchId = MAIN_BRANCH): ControlSnapshot | null {
     this.assertApplied(lsn);
+    this.assertKept('the control state', lsn);
     const fact = this.parts.facts.get(branch, FactClass.control, EMPTY_ID, lsn);
     return fact && { lsn: fact.since, state: JSON.parse(fact.data.toString()) as ControlState };
   }
 
   manifest(lsn: Lsn, branch: BranchId = MAIN_BRANCH): DataDirManifest {
     this.assertApplied(lsn);
+    this.assertKept('the list of relations', lsn);
     return readManifest(this.parts, branch, lsn);
   }
 
   versions(key: PageKey, lsn: Lsn, branch: BranchId = MAIN_BRANCH): VersionInfo[] {
+    this.assertKept('a version chain', lsn);
     const fork = this.forkAt(key, key.fork, lsn, branch);
     const pageKey = this.pageKey.setPage(branch, key, key.fork, key.blkno);
     const rows = this.parts.builder.versionsBack(pageKey, lsn, oldestVisible(fork, key.blkno));
@@ -179,7 +225,24 @@ export class PageStore implements PageReader {
     checkFormat(db);
     forks.forget();
     cache.clear();
+    this.kept = readHorizon(db, branch);
     return new BaseImporter(this, branch, lsn);
+  }
+
+  /**
+   * Gives up everything: the store is empty from now on, after a crash too. What reads from it must expect that. `failed` hears when space
+   * cannot be given back; beginImport() tries again.
+   */
+  reset(failed: (err: Error) => void): void {
+    const { db, forks, cache } = this.parts;
+    const batch = db.batch();
+    batch.delete(markerKey(MAIN_BRANCH));
+    batch.write(true);
+    this.marker = readMarker(db, MAIN_BRANCH);
+    db.deleteRange(Buffer.from([FORMAT_KEY[0]! + 1]), Buffer.from([0xff]), failed);
+    forks.forget();
+    cache.clear();
+    this.kept = readHorizon(db, MAIN_BRANCH);
   }
 
   /** Makes everything up to the applied LSN survive a power cut, and returns that LSN: log before it is not needed to rebuild this store. */
@@ -200,6 +263,23 @@ export class PageStore implements PageReader {
 
   async close(): Promise<void> {
     await this.parts.db.close();
+  }
+
+  /**
+   * Gives history before `horizon` up, as far as it is not given up already: from then on the vacuum may remove it. Durable before any removal is.
+   * Throws RangeError beyond the applied LSN.
+   */
+  raiseHorizon(horizon: Lsn): void {
+    if (horizon <= this.kept) return;
+    if (horizon > this.appliedLsn) throw new RangeError(`horizon ${horizon} beyond ${this.appliedLsn}`);
+    const batch = this.parts.db.batch();
+    putHorizon(batch, MAIN_BRANCH, horizon);
+    batch.write(false);
+    this.kept = horizon;
+  }
+
+  private assertKept(what: string, lsn: Lsn): void {
+    if (lsn < this.kept) throw goneError(what, lsn, this.kept);
   }
 
   private forkAt(rel: RelFileLocator, fork: number, lsn: Lsn, branch: BranchId): ForkVersion {

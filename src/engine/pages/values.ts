@@ -11,9 +11,12 @@
  */
 import { DbError } from '../errors.js';
 import { BLCKSZ } from '../page/constants.js';
+import { vmClearFrom } from '../page/vm.js';
+import { applyVmClear } from '../redo/index.js';
 import { XLR_CHECK_CONSISTENCY } from '../wal/format.js';
 import type { WalRecord } from '../wal/types.js';
 import { encodeRecord } from '../wal/writer.js';
+import { Kind } from './keys.js';
 
 export const EMPTY_VALUE = Buffer.alloc(0);
 export const ZERO_PAGE: Readonly<Buffer> = Buffer.alloc(BLCKSZ);
@@ -95,8 +98,14 @@ export function appendVmClear(value: Buffer | undefined, heapBlk: number, bits: 
   return value ? Buffer.concat([value, entry]) : entry;
 }
 
-export function eachVmClear(value: Buffer, use: (heapBlk: number, bits: number) => void): void {
+function eachVmClear(value: Buffer, use: (heapBlk: number, bits: number) => void): void {
   for (let at = 0; at < value.length; at += 5) use(value.readUInt32LE(at), value[at + 4]!);
+}
+
+/** A change of a visibility map page that no block reference tells of: a value of kind vmClear or vmTruncate. */
+export function applyMapChange(page: Buffer, kind: number, value: Buffer): void {
+  if (kind === Kind.vmClear) eachVmClear(value, (heapBlk, bits) => applyVmClear(page, heapBlk, bits));
+  else vmClearFrom(page, value.readUInt32LE(0));
 }
 
 /** Whether the record carries images that redo does not use (wal_consistency_checking). */

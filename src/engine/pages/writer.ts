@@ -15,6 +15,7 @@ import type { StoreParts } from './parts.js';
 import type { RocksBatch } from './rocks.js';
 import { SlruWriter } from './slru-writer.js';
 import type { BranchId } from './types.js';
+import { VersionPuts } from './version-puts.js';
 import {
   appendVmClear,
   EMPTY_VALUE,
@@ -37,6 +38,7 @@ interface VmClears {
 
 export class PageWriter {
   readonly slru: SlruWriter;
+  private readonly puts: VersionPuts;
   private readonly dirty: Fork[] = [];
   private readonly vmClears: VmClears[] = [];
 
@@ -46,7 +48,8 @@ export class PageWriter {
     private readonly queue: CoalesceQueue,
     private readonly branch: BranchId,
   ) {
-    this.slru = new SlruWriter(parts, batch, queue, branch);
+    this.puts = new VersionPuts(branch);
+    this.slru = new SlruWriter(parts, batch, this.puts, queue, branch);
   }
 
   /** What a record does to the pages that it references. */
@@ -83,7 +86,7 @@ export class PageWriter {
     const value = Buffer.allocUnsafe(4);
     value.writeUInt32LE(nHeapBlocks, 0);
     this.put(fork, blkno, at, Kind.vmTruncate, value);
-    this.queue.otherDelta(fork, blkno);
+    this.queue.mapDelta(fork, blkno, at, Kind.vmTruncate, value);
   }
 
   relCreate(rel: RelFileLocator, forkNumber: number, at: Lsn): void {
@@ -118,11 +121,12 @@ export class PageWriter {
     this.dirty.push(fork);
   }
 
-  /** A page given whole (imports, copies of databases). All zeros: only the size counts. */
+  /** A page given whole (imports, copies of databases), in a buffer that may be used again. All zeros: only the size counts. */
   page(rel: RelFileLocator, forkNumber: number, blkno: number, image: Readonly<Buffer>, at: Lsn): void {
     const fork = this.grown(rel, forkNumber, blkno, at);
     if (isZeroPage(image)) return;
-    this.put(fork, blkno, at, Kind.image, encodeImage(image));
+    this.batch.put(fork.pageKey.setBlock(blkno).set(at, Kind.image), encodeImage(image));
+    this.parts.counters.versionsWritten++;
   }
 
   /** A fork that exists from `at` on with at least `nblocks` blocks. */
@@ -135,7 +139,7 @@ export class PageWriter {
   endRecord(at: Lsn): void {
     for (const { fork, blkno, value } of this.vmClears) {
       this.put(fork, blkno, at, Kind.vmClear, value);
-      this.queue.otherDelta(fork, blkno);
+      this.queue.mapDelta(fork, blkno, at, Kind.vmClear, value);
     }
     if (this.vmClears.length > 0) this.vmClears.length = 0;
     for (const fork of this.dirty) if (fork.dirty) this.parts.forks.put(this.batch, fork);
@@ -143,8 +147,14 @@ export class PageWriter {
     this.slru.endRecord(at);
   }
 
+  /** Everything put so far is in the batch then. */
+  flush(): void {
+    this.puts.flush(this.batch);
+  }
+
   /** Drops everything that is not written. */
   forget(): void {
+    this.puts.forget();
     this.vmClears.length = 0;
     this.dirty.length = 0;
     this.slru.forget();
@@ -176,7 +186,7 @@ export class PageWriter {
   }
 
   private put(fork: Fork, blkno: number, at: Lsn, kind: number, value: Buffer): void {
-    this.batch.put(fork.pageKey.setBlock(blkno).set(at, kind), value);
+    this.puts.page(fork, blkno, at, kind, value);
     this.parts.counters.versionsWritten++;
   }
 }

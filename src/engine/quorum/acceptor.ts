@@ -2,6 +2,7 @@ import { DbError } from '../errors.js';
 import { INVALID_LSN, formatLsn, lsn } from '../lsn.js';
 import type { Lsn } from '../lsn.js';
 import { checkHistory, commonPoint, formatHistory, lastLogEpoch } from './history.js';
+import { Lives } from './lives.js';
 import type {
   Append,
   AppendAnswer,
@@ -9,8 +10,11 @@ import type {
   Epoch,
   EpochHistory,
   LearnerReason,
+  LivesRecord,
   PromiseAnswer,
   PromiseRequest,
+  RegisterAnswer,
+  RegisterRequest,
   StartEpoch,
   StartEpochAnswer,
 } from './types.js';
@@ -29,6 +33,8 @@ export interface IdentityRecord {
   readonly amnesia: boolean;
   /** The durable log is at least here after a restart, or it is an older copy than the one that this node answered with. */
   readonly floor: LogPosition;
+  /** Absent while no node has ever lost its memory. */
+  readonly lives?: LivesRecord;
 }
 
 /** What the log on disk holds, read at start (LogStore provides all of it). */
@@ -56,6 +62,12 @@ export interface PromiseStep {
   /** Not null: make it durable, then answer. Nothing else may be processed in between. */
   readonly persist: IdentityRecord | null;
   readonly answer: PromiseAnswer;
+}
+
+export interface RegisterStep {
+  /** Not null: make it durable, then answer. */
+  readonly persist: IdentityRecord | null;
+  readonly answer: RegisterAnswer;
 }
 
 export type StartEpochStep =
@@ -112,13 +124,18 @@ export class Acceptor {
   private floor: LogPosition;
   private commit: Lsn;
   private learnerReason: LearnerReason | null;
+  private readonly lives: Lives;
+  /** The writer of this epoch counts only this life of ours, and had committed so much when it said so. */
+  private counted: { readonly epoch: Epoch; readonly commitLsn: Lsn } | null = null;
 
   private constructor(
     promised: { readonly promisedEpoch: Epoch; readonly promisedTo: string },
     log: LogState,
     learner: LearnerReason | null,
     commitLsn: Lsn,
+    lives?: LivesRecord,
   ) {
+    this.lives = new Lives(lives);
     checkHistory(log.history);
     this.promised = promised;
     this.entries = log.history;
@@ -155,12 +172,19 @@ export class Acceptor {
       promisedTo: identity?.promisedTo ?? '',
     };
     const learner = amnesia ? 'amnesia' : found.damaged ? 'damaged-log' : null;
-    return new Acceptor(promised, found, learner, lsn(Math.min(knownCommitLsn, found.scl)));
+    const commitLsn = lsn(Math.min(knownCommitLsn, found.scl));
+    return new Acceptor(promised, found, learner, commitLsn, identity?.lives);
   }
 
   /** The record to keep in identity.db as of now. */
   get identity(): IdentityRecord {
-    return { ...this.promised, amnesia: this.learnerReason === 'amnesia', floor: this.floor };
+    const { record } = this.lives;
+    return {
+      ...this.promised,
+      amnesia: this.learnerReason === 'amnesia',
+      floor: this.floor,
+      ...(record && { lives: record }),
+    };
   }
 
   get state(): AcceptorState {
@@ -214,8 +238,88 @@ export class Acceptor {
       scl: this.durableEnd,
       commitLsn: this.commit,
       history: this.entries,
+      ...this.lifeText,
+      lives: this.lives.known,
     };
     return { persist, answer };
+  }
+
+  /** This node's life as its answers carry it; nothing in the first one. */
+  private get lifeText(): { readonly life?: number } {
+    return this.lives.current === 0 ? {} : { life: this.lives.current };
+  }
+
+  /** A peer that lost its memory begins a new life. */
+  register(request: RegisterRequest): RegisterStep {
+    const changed = this.lives.register(request);
+    const answer = this.lives.answer(request, !this.learnerReason, this.promised.promisedEpoch);
+    return { persist: changed ? this.identity : null, answer };
+  }
+
+  /**
+   * What to ask all peers, again and again, while this is not null: a node with amnesia that is not registered yet (lives.ts). `persist` not null: make
+   * it durable first. `token` is random; it is used when no life has begun yet.
+   */
+  registration(
+    nodeId: string,
+    token: string,
+  ): { readonly persist: IdentityRecord | null; readonly request: RegisterRequest } | null {
+    if (this.learnerReason !== 'amnesia' || this.lives.ceiling !== null) return null;
+    const begun = this.lives.isBegun;
+    if (!begun) this.lives.begin(token);
+    return { persist: begun ? null : this.identity, request: this.lives.request(nodeId) };
+  }
+
+  /** A peer's answer to registration(). Not null: make it durable before anything else happens. `needed`: QuorumConfig.rejoinQuorum. */
+  registered(from: string, answer: RegisterAnswer, needed: number): IdentityRecord | null {
+    if (this.learnerReason !== 'amnesia') return null;
+    const outcome = this.lives.answered(from, answer, needed);
+    if (outcome === null) return null;
+    if (outcome !== 'again' && outcome > this.promised.promisedEpoch)
+      this.promised = { promisedEpoch: outcome, promisedTo: '' };
+    return this.identity;
+  }
+
+  /**
+   * Makes a rebuilt node a voter when it may be one (lives.ts). To be called, once all else that the node lost is there again, whenever something has
+   * become durable. Not null: make it durable before anything else happens; it votes from then on.
+   */
+  rejoin(): IdentityRecord | null {
+    const ceiling = this.lives.ceiling;
+    const newest = this.entries.at(-1);
+    if (this.learnerReason !== 'amnesia' || ceiling === null || !newest) return null;
+    const { epoch, startLsn } = newest;
+    if (this.durableEpoch !== epoch || epoch < ceiling || epoch < this.promised.promisedEpoch) return null;
+    if (this.durableEnd < startLsn) return null;
+    if (epoch === ceiling && (this.counted?.epoch !== epoch || this.durableEnd < this.counted.commitLsn))
+      return null;
+    this.lives.rejoined();
+    this.learnerReason = null;
+    this.floor = this.position;
+    return this.identity;
+  }
+
+  /**
+   * The log of a learner was lost or given up, and begins anew at `at`, in the history of a peer whose log is committed up to there and beyond. In
+   * this order: persist; empty the log and LogStore.setHistory(at, history); sync; durable(...). Null when this node is no learner by amnesia.
+   */
+  rebase(at: Lsn, history: EpochHistory): IdentityRecord | null {
+    if (this.learnerReason !== 'amnesia') return null;
+    checkHistory(history);
+    const newest = history.at(-1)?.epoch ?? 0;
+    if (newest > this.promised.promisedEpoch) this.promised = { promisedEpoch: newest, promisedTo: '' };
+    this.entries = history;
+    this.end = this.lastCut = this.durableEnd = at;
+    this.commit = lsn(Math.min(this.commit, at));
+    this.durableEpoch = -1;
+    this.floor = { epoch: -1, scl: INVALID_LSN };
+    return this.identity;
+  }
+
+  /** A learner from now on, as if the disk had been lost: its log ends before that of its peers begins. Make the record durable first. */
+  giveUp(): IdentityRecord {
+    this.learnerReason = 'amnesia';
+    return this.identity;
   }
 
   /**
@@ -240,6 +344,8 @@ export class Acceptor {
       });
     if (epoch < this.promised.promisedEpoch)
       return { kind: 'answer', answer: this.startAnswer(message, false) };
+    if (this.lives.ceiling !== null && message.life === this.lives.current)
+      this.counted = { epoch, commitLsn: message.commitLsn ?? INVALID_LSN };
     const cutAt = this.cutPoint(history);
     const promised = { promisedEpoch: epoch, promisedTo: message.writerId };
     const changed = epoch > this.promised.promisedEpoch || message.writerId !== this.promised.promisedTo;
@@ -303,7 +409,7 @@ export class Acceptor {
     if (epoch < promisedEpoch) return { kind: 'refused', epoch, promisedEpoch };
     if (this.entries.at(-1)?.epoch !== epoch) return { kind: 'not-started', epoch };
     if (this.durableEpoch !== epoch) return null;
-    return { kind: 'accepted', epoch, scl: this.durableEnd, learner: this.learnerReason };
+    return { kind: 'accepted', epoch, scl: this.durableEnd, learner: this.learnerReason, ...this.lifeText };
   }
 
   /**
@@ -327,7 +433,8 @@ export class Acceptor {
   private startAnswer(message: StartEpoch, accepted: boolean): StartEpochAnswer {
     const { epoch, handshake } = message;
     const { promisedEpoch } = this.promised;
-    return { epoch, handshake, accepted, promisedEpoch, learner: this.learnerReason, scl: this.durableEnd };
+    const { learnerReason: learner, durableEnd: scl } = this;
+    return { epoch, handshake, accepted, promisedEpoch, learner, scl, ...this.lifeText };
   }
 
   private cutPoint(history: EpochHistory): Lsn {

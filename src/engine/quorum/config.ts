@@ -25,6 +25,8 @@ export class QuorumConfig {
    * needs Vw nodes to get anything acknowledged, and Vw is a majority.
    */
   readonly electQuorum: number;
+  /** Other voters that must note a new life of a node that lost its memory before it votes again; see lives.ts. */
+  readonly rejoinQuorum: number;
 
   constructor(options: QuorumOptions) {
     const v = options.voters.length;
@@ -43,10 +45,21 @@ export class QuorumConfig {
     this.voters = [...options.voters];
     this.writeQuorum = vw;
     this.readQuorum = vr;
-    this.electQuorum = Math.max(vr, Math.floor(v / 2) + 1);
+    this.electQuorum = electQuorumOf(v, vr);
+    this.rejoinQuorum = rejoinQuorumOf(v, vr);
   }
 
   isVoter(nodeId: string): boolean {
     return this.voters.includes(nodeId);
   }
+}
+
+function electQuorumOf(copies: number, readQuorum: number): number {
+  return Math.max(readQuorum, Math.floor(copies / 2) + 1);
+}
+
+/** For who knows the numbers but not the names of the voters: a storage node. */
+export function rejoinQuorumOf(copies: number, readQuorum: number): number {
+  const elect = electQuorumOf(copies, readQuorum);
+  return Math.max(copies - elect + 1, elect - 1);
 }

@@ -43,6 +43,10 @@ export interface PromiseAnswer {
   readonly scl: Lsn;
   readonly commitLsn: Lsn;
   readonly history: EpochHistory;
+  /** The node's life (see lives.ts); absent: 0, the first. */
+  readonly life?: number;
+  /** Lives of other nodes that it has noted, by node id. */
+  readonly lives?: Readonly<Record<string, number>>;
 }
 
 /** Elected writer to node: here is the history of my log; cut yours where it differs. */
@@ -53,6 +57,13 @@ export interface StartEpoch {
   readonly handshake: number;
   /** Last entry is { epoch, startLsn: X }. */
   readonly history: EpochHistory;
+  /**
+   * From the epoch's own writer: it counts this node's answers of this life only. Absent (0 for the writer's first handshake, too) when it
+   * was passed on by a peer.
+   */
+  readonly life?: number;
+  /** With `life`: the writer's commit LSN then; 0 when nothing is committed in this epoch yet. */
+  readonly commitLsn?: Lsn;
 }
 
 export interface StartEpochAnswer {
@@ -63,6 +74,8 @@ export interface StartEpochAnswer {
   readonly learner: LearnerReason | null;
   /** Durable end after the cut: the node needs the bytes from here on. */
   readonly scl: Lsn;
+  /** As in PromiseAnswer. */
+  readonly life?: number;
 }
 
 /** Writer to node: bytes [begin, end) of the log. begin === end is a heartbeat that carries the commit LSN. */
@@ -86,6 +99,8 @@ export type AppendAnswer =
       readonly epoch: Epoch;
       readonly scl: Lsn;
       readonly learner: LearnerReason | null;
+      /** As in PromiseAnswer. */
+      readonly life?: number;
     }
   | { readonly kind: 'refused'; readonly epoch: Epoch; readonly promisedEpoch: Epoch }
   | { readonly kind: 'not-started'; readonly epoch: Epoch }
@@ -95,4 +110,37 @@ export type AppendAnswer =
 export interface CommitNotice {
   readonly epoch: Epoch;
   readonly commitLsn: Lsn;
+}
+
+/** One life of a node, from one loss of its memory to the next; the token tells two attempts to begin it apart. */
+export interface Life {
+  readonly life: number;
+  readonly token: string;
+}
+
+/** What a node remembers of its own and others' lives; part of its identity record. */
+export interface LivesRecord {
+  /** The token is empty while the node votes. */
+  readonly own: Life;
+  /** H of lives.ts, once this life is registered and as long as the node is a learner. */
+  readonly ceiling: Epoch | null;
+  /** By node id. */
+  readonly others: Readonly<Record<string, Life>>;
+}
+
+/** A node that lost its memory to a peer: note that I begin this life. */
+export interface RegisterRequest extends Life {
+  readonly nodeId: string;
+}
+
+export interface RegisterAnswer extends Life {
+  /** The node that registers; life and token are what is noted of it now. */
+  readonly nodeId: string;
+  /** False: the answering node is a learner itself, and its answer proves nothing. */
+  readonly voter: boolean;
+  /** Highest epoch that it has promised, after noting the life. */
+  readonly promisedEpoch: Epoch;
+  /** The answering node's own life, and what it has noted of others. */
+  readonly own: Life;
+  readonly others: Readonly<Record<string, Life>>;
 }

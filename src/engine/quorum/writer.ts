@@ -48,6 +48,8 @@ export interface NodeProgress {
 }
 
 type Progress = { -readonly [K in keyof NodeProgress]: NodeProgress[K] } & {
+  /** The newest life of the node that is known (lives.ts); answers of earlier ones do not count. */
+  life: number;
   handshake: number;
   /** scl when the handshake began: a true answer to it cannot be lower. */
   sclAtHandshake: Lsn;
@@ -97,6 +99,7 @@ export class WriterCore {
         scl: INVALID_LSN,
         learner: null,
         regressed: false,
+        life: 0,
         handshake: 1,
         sclAtHandshake: INVALID_LSN,
       });
@@ -160,6 +163,9 @@ export class WriterCore {
     if (answer.epoch !== this.epoch || answer.writerId !== this.writerId) return;
     if (this.refused(answer.promisedEpoch)) return;
     if (this.current !== 'electing' && this.current !== 'elected') return;
+    this.noteLife(nodeId, answer.life ?? 0);
+    for (const [id, life] of Object.entries(answer.lives ?? {})) this.noteLife(id, life);
+    if ((answer.life ?? 0) < this.node(nodeId).life) return;
     this.node(nodeId).learner = answer.learner;
     if (!answer.granted || answer.learner) return;
     this.grants.set(nodeId, answer);
@@ -168,7 +174,7 @@ export class WriterCore {
 
   /** A donor that cannot be read any more: forget its promise. Elected only as long as enough others remain. */
   dropGrant(nodeId: string): void {
-    if (this.current !== 'elected') return;
+    if (this.current !== 'electing' && this.current !== 'elected') return;
     this.grants.delete(nodeId);
     if (this.grants.size < this.config.electQuorum) this.current = 'electing';
   }
@@ -197,8 +203,9 @@ export class WriterCore {
   /** Null unless leading. Send it to each node that is not started, and again after each reconnect (reconnected()). */
   startEpoch(nodeId: string): StartEpoch | null {
     if (this.current !== 'leading') return null;
-    const { handshake } = this.node(nodeId);
-    return { epoch: this.epoch, writerId: this.writerId, handshake, history: this.ownHistory };
+    const { epoch, writerId, ownHistory: history, commit: commitLsn } = this;
+    const { handshake, life } = this.node(nodeId);
+    return { epoch, writerId, handshake, history, ...(life > 0 && { life, commitLsn }) };
   }
 
   onStartEpochAnswer(nodeId: string, answer: StartEpochAnswer): void {
@@ -206,6 +213,12 @@ export class WriterCore {
     if (this.current !== 'leading' || !answer.accepted) return;
     const node = this.node(nodeId);
     if (answer.handshake !== node.handshake) return;
+    const life = answer.life ?? 0;
+    if (life < node.life) return;
+    if (life > node.life) {
+      this.noteLife(nodeId, life);
+      if (answer.learner) return; // it waits to hear that its earlier lives do not count any more: the next startEpoch() says so
+    }
     if (answer.scl < node.sclAtHandshake) node.regressed = true;
     if (!node.started) node.nextLsn = answer.scl;
     node.started = true;
@@ -252,7 +265,8 @@ export class WriterCore {
     const node = this.node(nodeId);
     if (answer.kind === 'not-started') node.started = false;
     else if (answer.kind === 'gap') node.nextLsn = lsn(Math.min(node.nextLsn, answer.expected));
-    else this.acknowledged(node, answer.scl, answer.learner);
+    else if ((answer.life ?? 0) > node.life) this.noteLife(nodeId, answer.life!);
+    else if ((answer.life ?? 0) === node.life) this.acknowledged(node, answer.scl, answer.learner);
   }
 
   /** Sends to this node again from what it last acknowledged (a time-out, a lost message). */
@@ -279,6 +293,20 @@ export class WriterCore {
     if (!node)
       throw new DbError('QUORUM_UNKNOWN_NODE', `${nodeId} holds no copy of this volume`, { reaction: 'bug' });
     return node;
+  }
+
+  /**
+   * A node begins, or has begun, a later life: what it said in earlier ones does not count any more (commit() stays where it is; whatever an
+   * old answer helped to commit is told to the node with the next startEpoch(), and it does not vote before it has that).
+   */
+  private noteLife(nodeId: string, life: number): void {
+    const node = this.nodes.get(nodeId);
+    if (!node || life <= node.life) return;
+    Object.assign(node, { life, started: false, nextLsn: INVALID_LSN, scl: INVALID_LSN, regressed: false });
+    node.handshake++;
+    node.sclAtHandshake = INVALID_LSN;
+    const grant = this.grants.get(nodeId);
+    if (grant && (grant.life ?? 0) < life) this.dropGrant(nodeId);
   }
 
   /** True when the answer shows that a newer epoch exists. */

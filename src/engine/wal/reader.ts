@@ -153,7 +153,8 @@ export class WalReader {
 
   private open(startLsn: Lsn, lastRecordLsn: Lsn, timeline: number): WalStreamDecoder {
     const { segmentSize, systemId } = this.source;
-    return new WalStreamDecoder({ startLsn, segmentSize, systemId, lastRecordLsn, timeline });
+    const recycledFiles = this.source.end === null;
+    return new WalStreamDecoder({ startLsn, segmentSize, systemId, lastRecordLsn, timeline, recycledFiles });
   }
 
   private resume(decoder: WalStreamDecoder): WalStreamDecoder {

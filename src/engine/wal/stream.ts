@@ -36,7 +36,14 @@ export interface WalStreamOptions {
   timeline?: number;
   /** Start of the record that ends at startLsn, to check the first record's xl_prev; `lastRecordLsn` of a former decoder. */
   lastRecordLsn?: Lsn;
+  /**
+   * The bytes come from files that PostgreSQL reuses: when it crashed between a SWITCH and the zeros after it, older bytes stay there for good.
+   * By default anything but zeros is refused: it may be records that a damaged one hides.
+   */
+  recycledFiles?: boolean;
 }
+
+const ZEROS: Readonly<Buffer> = Buffer.alloc(64 * 1024);
 
 /** A record of which only a part has been seen. */
 interface Partial {
@@ -52,6 +59,7 @@ const NO_CRC = { crc: false } as const;
 export class WalStreamDecoder {
   private readonly segmentSize: number;
   private readonly systemId: bigint | undefined;
+  private readonly recycledFiles: boolean;
   private readonly chunks = new ChunkQueue();
   /** LSN of the next byte to consume. */
   private at: Lsn;
@@ -80,6 +88,7 @@ export class WalStreamDecoder {
       });
     this.segmentSize = segmentSize;
     this.systemId = options.systemId;
+    this.recycledFiles = options.recycledFiles ?? false;
     this.at = startLsn;
     this.pageEnd = (Math.ceil(startLsn / XLOG_BLCKSZ) * XLOG_BLCKSZ) as Lsn;
     this.lastStart = options.lastRecordLsn ?? INVALID_LSN;
@@ -114,7 +123,7 @@ export class WalStreamDecoder {
 
   /**
    * The next record, or null when it is not complete yet. Throws WAL_BAD_PAGE, WAL_WRONG_SYSTEM, WAL_BAD_CONTRECORD,
-   * WAL_BAD_PREV and the codes of decodeRecord; after an error the decoder is spent and throws it again.
+   * WAL_BAD_PREV, WAL_BAD_SWITCH and the codes of decodeRecord; after an error the decoder is spent and throws it again.
    */
   next(): WalRecord | null {
     if (this.failure !== null) throw this.failure;
@@ -222,9 +231,12 @@ export class WalStreamDecoder {
 
   private finishSwitch(record: WalRecord): WalRecord | null {
     const { endLsn } = record;
-    const skip = Math.min(this.chunks.length, endLsn - this.at);
-    this.chunks.skip(skip);
-    this.at = (this.at + skip) as Lsn;
+    while (this.at < endLsn && this.chunks.length > 0) {
+      const filler = this.chunks.takeContiguous(Math.min(ZEROS.length, endLsn - this.at));
+      if (!this.recycledFiles && filler.compare(ZEROS, 0, filler.length) !== 0)
+        throw bad('WAL_BAD_SWITCH', record.startLsn, 'ends its segment, but the rest of that is not empty');
+      this.at = (this.at + filler.length) as Lsn;
+    }
     if (this.at < endLsn) return null;
     this.switching = null;
     this.pageEnd = endLsn;

@@ -218,7 +218,7 @@ describe('vacuum of the page store', function () {
       const log = new WrittenLog(new Ingester(store, { secret: null }));
       const history = new RandomHistory(log, chance);
       const wholeIngester = new Ingester(whole, { secret: null });
-      const vacuum = new Vacuum(store);
+      const vacuum = new Vacuum(store, 1 + Math.floor(chance() * 30));
       let copied = 0;
       for (let round = 0; round < 8; round++) {
         history.grow(20 + Math.floor(chance() * 60));
@@ -298,7 +298,7 @@ describe('vacuum of the page store', function () {
     const [walName] = (await fs.readdir(store.dir)).filter((file) => file.endsWith('.log'));
     const walBytes = async (): Promise<number> => (await fs.stat(path.join(store.dir, walName!))).size;
     const synced = await walBytes();
-    const vacuum = new Vacuum(store);
+    const vacuum = new Vacuum(store, 23);
     vacuum.begin(history.ends[700]!);
     let states = 0;
     let cutShort = 0;

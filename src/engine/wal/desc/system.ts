@@ -166,17 +166,21 @@ export const replicationOriginDesc: RmgrDesc = {
   },
 };
 
+/** Bytes of a message that are shown: of the longest ones (1 GB) PostgreSQL's tools make more text than a string here can hold. */
+const MESSAGE_BYTES_SHOWN = 4 * 1024 * 1024;
+
 /** xl_logical_message: dbId u32, transactional u8, pad 3, prefix_size u64, message_size u64, prefix with NUL, payload. */
 function logicalMessage({ mainData: d }: WalRecord): string {
   const prefixSize = Number(d.readBigUInt64LE(8));
   const payload = d.subarray(24 + prefixSize);
   const bytes = payload
-    .toString('hex')
+    .toString('hex', 0, MESSAGE_BYTES_SHOWN)
     .toUpperCase()
     .replace(/..(?=.)/g, '$& ');
+  const more = payload.length > MESSAGE_BYTES_SHOWN ? ' ...' : '';
   return (
     `${d.readUInt8(4) ? 'transactional' : 'non-transactional'}, prefix "${cstringAt(d, 24)}"; ` +
-    `payload (${d.readBigUInt64LE(16)} bytes): ${bytes}`
+    `payload (${d.readBigUInt64LE(16)} bytes): ${bytes}${more}`
   );
 }
 

@@ -1,0 +1,319 @@
+/**
+ * Rebuilds a node that lost its disk, or a part of it, or that lags behind what its peers keep, from its peers:
+ *
+ *   1. It registers a new life with enough voters (engine/quorum/lives.ts), and remains a learner until it may vote.
+ *   2. Pages: everything as of one LSN R, a peer's applied LSN (engine/pages/rebuild.ts). Invisible to readers until all of it is there.
+ *   3. Log: begins anew at the start of R's WAL segment, in the peer's epoch history; the ordinary catch-up (catch-up.ts) takes it from there,
+ *      beside 2, so that what is copied for hours does not fall behind what peers keep.
+ *   4. Ingest goes on from R; the node votes again once its log reaches what it may once have acknowledged.
+ *
+ * A part that is still good is kept: pages without log, log without pages, or both without the identity. Each step is durable before the next one
+ * counts on it, so a node that is killed goes on where it was, with the same R as long as any peer still serves it.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { DbError, errorMessage } from '../engine/errors.js';
+import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
+import type { LogStore } from '../engine/log/index.js';
+import { PageRebuild } from '../engine/pages/rebuild.js';
+import type { PageStore } from '../engine/pages/store.js';
+import type { Acceptor } from '../engine/quorum/index.js';
+import type { RebuildStatus } from '../net/node-status.js';
+import type { IngestLoop } from './ingest-loop.js';
+import type { LogService } from './log-service.js';
+import type { Peers } from './peers.js';
+import { RebuildSource, type ReadyPeer } from './rebuild-source.js';
+
+export interface RebuildOptions {
+  nodeId: string;
+  /** QuorumConfig.rejoinQuorum. */
+  rejoinQuorum: number;
+  /** Page images taken from peers; 0 = as fast as they come. */
+  bytesPerSecond: number;
+  batchPages: number;
+}
+
+export interface RebuildParts {
+  acceptor: Acceptor;
+  log: LogStore;
+  pages: PageStore;
+  logService: LogService;
+  ingest: () => IngestLoop;
+  peers: () => Peers;
+  /** The log may be fetched from peers now. */
+  onLogReady(): void;
+}
+
+const BACKOFF_MS_MIN = 200;
+const BACKOFF_MS_MAX = 5000;
+const PROGRESS_MS = 10_000;
+
+export class Rebuild {
+  private readonly stopping = new AbortController();
+  private readonly source: RebuildSource;
+  private running: Promise<void> | null = null;
+  private registering = false;
+  private current: PageRebuild | null = null;
+  private step: 'copying' | 'waiting' = 'waiting';
+  private copiedBytes = 0;
+  private attempts = 0;
+  private lastError: string | null = null;
+  /** Pages were lost, or given up, and are not there yet: ingest must wait. */
+  private pagesMissing: boolean;
+
+  constructor(
+    private readonly parts: RebuildParts,
+    private readonly options: RebuildOptions,
+    private readonly logger: Logger,
+  ) {
+    this.source = new RebuildSource(parts.peers, `rebuild of node ${options.nodeId}`, logger);
+    this.pagesMissing = parts.pages.appliedLsn === 0;
+  }
+
+  /** Committed log may become pages. */
+  get pagesReady(): boolean {
+    return !this.pagesMissing;
+  }
+
+  /** Null when nothing is to be rebuilt. */
+  get status(): RebuildStatus | null {
+    if (this.parts.acceptor.state.learner !== 'amnesia') return null;
+    const { current } = this;
+    return {
+      state: this.isWhole ? 'following' : this.step,
+      peer: this.source.peerId,
+      lsn: current?.lsn ?? this.parts.pages.appliedLsn,
+      pagesDone: current?.pagesDone ?? 0,
+      pagesTotal: current?.pagesTotal ?? 0,
+      copiedBytes: this.copiedBytes,
+      attempts: this.attempts,
+      lastError: this.lastError,
+    };
+  }
+
+  /** Page images taken from peers since the start. */
+  get bytes(): number {
+    return this.copiedBytes;
+  }
+
+  /** After each round of peer status. */
+  wake(): void {
+    if (this.stopping.signal.aborted) return;
+    if (this.parts.acceptor.state.learner === null && this.isLeftBehind()) this.giveUp();
+    if (this.parts.acceptor.state.learner !== 'amnesia') return;
+    void this.register();
+    this.tryRejoin();
+    if (this.running || this.isWhole) return;
+    this.running = this.run().finally(() => {
+      this.running = null;
+    });
+  }
+
+  /** Something became durable: perhaps it was the last thing missing. */
+  tryRejoin(): void {
+    const { acceptor, logService, log, pages } = this.parts;
+    if (acceptor.state.learner !== 'amnesia' || !this.isWhole || log.durableEnd < pages.appliedLsn) return;
+    if (!logService.rejoin()) return;
+    this.logger.info(
+      { scl: formatLsn(log.durableEnd), applied: formatLsn(pages.appliedLsn) },
+      'this node is rebuilt: it votes and counts again',
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.running;
+  }
+
+  /** Pages are there, and a log that connects to them and can be continued. */
+  private get isWhole(): boolean {
+    return !this.pagesMissing && this.logServes(this.parts.pages.appliedLsn);
+  }
+
+  /** Whether the log, as it is or with what peers keep, leads on from `at`. */
+  private logServes(at: Lsn): boolean {
+    const { log } = this.parts;
+    return log.history.length > 0 && log.startLsn <= at && !this.isLeftBehind();
+  }
+
+  /** Some peer has more log than we, and none of those still has what comes next here. */
+  private isLeftBehind(): boolean {
+    const { log } = this.parts;
+    const { connected } = this.parts.peers();
+    const ahead = connected.filter(({ status }) => status.scl > log.endLsn);
+    if (connected.length < this.options.rejoinQuorum || ahead.length === 0) return false;
+    return ahead.every(({ status }) => status.logStart > log.endLsn);
+  }
+
+  private giveUp(): void {
+    const { log, logService } = this.parts;
+    this.logger.error(
+      { logEnd: formatLsn(log.endLsn) },
+      'this node lags behind what its peers keep of the log: it gives up its own state and is rebuilt',
+    );
+    logService.giveUp();
+  }
+
+  private async register(): Promise<void> {
+    const { logService, peers } = this.parts;
+    if (this.registering) return;
+    const request = logService.registration(this.options.nodeId, randomUUID());
+    if (!request) return;
+    this.registering = true;
+    const asked = peers().connected.map(async ({ id, client }) => {
+      logService.registered(id, await client.register(request), this.options.rejoinQuorum);
+    });
+    for (const result of await Promise.allSettled(asked))
+      if (result.status === 'rejected')
+        this.logger.warn({ err: result.reason as unknown }, `registration: ${errorMessage(result.reason)}`);
+    this.registering = false;
+    const { promisedEpoch } = this.parts.acceptor.state;
+    if (!logService.registration(this.options.nodeId, ''))
+      this.logger.info({ life: request.life, promisedEpoch }, `registered: this is life ${request.life}`);
+  }
+
+  private async run(): Promise<void> {
+    const { signal } = this.stopping;
+    for (let failures = 0; !signal.aborted && !this.isWhole;) {
+      try {
+        if (this.pagesMissing) await this.copy();
+        else await this.renewLog();
+        failures = 0;
+        this.lastError = null;
+      } catch (err) {
+        if (signal.aborted) return;
+        failures += 1;
+        this.attempts = failures;
+        this.step = 'waiting';
+        this.lastError = errorMessage(err);
+        this.logger.warn({ err, failures }, `rebuild: ${this.lastError}`);
+        const ceiling = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
+        await sleep(ceiling, undefined, { signal }).catch(() => undefined);
+      }
+    }
+    this.attempts = 0;
+    await this.source.release();
+  }
+
+  /** Pages are here, log is not: it begins anew where it leads on from them, or the pages are given up, too. */
+  private async renewLog(): Promise<void> {
+    const { pages, ingest } = this.parts;
+    const at = pages.appliedLsn;
+    const control = pages.controlSnapshot(at);
+    const peer = await this.source.serving(at);
+    if (peer && control && peer.status.logStart <= at) {
+      await this.rebaseLog(peer, at, control.state.segmentSize);
+      return;
+    }
+    if (this.source.candidates().length === 0) throw noPeer();
+    this.logger.error(
+      { applied: formatLsn(at) },
+      'no peer keeps the log from the applied LSN of this node on: its pages are given up',
+    );
+    this.pagesMissing = true;
+    pages.reset((err) => this.logger.error({ err }, 'space of the former pages was not given back yet'));
+    ingest().reset();
+  }
+
+  /** The log begins at the start of the WAL segment: a compute that starts at `at` goes on in the middle of it. */
+  private async rebaseLog(peer: ReadyPeer, at: Lsn, segmentSize: number): Promise<void> {
+    const segment = lsn(Math.floor(at / segmentSize) * segmentSize);
+    const begin = lsn(Math.max(segment, peer.status.logStart));
+    if (begin > at)
+      throw new DbError('REBUILD_LOG_GONE', `node ${peer.id} has no log from ${formatLsn(at)} on any more`, {
+        reaction: 'retry',
+      });
+    await this.parts.logService.rebase(begin, peer.status.history);
+    this.logger.info({ peer: peer.id, begin: formatLsn(begin) }, `log begins anew at ${formatLsn(begin)}`);
+    this.parts.onLogReady();
+  }
+
+  private async copy(): Promise<void> {
+    const { pages, ingest } = this.parts;
+    this.step = 'copying';
+    this.current ??= PageRebuild.resume(pages);
+    if (this.current)
+      this.logger.info(this.progress(), `rebuild goes on as of ${formatLsn(this.current.lsn)}`);
+    else this.current = await this.begin();
+    const { current } = this;
+    if (!this.logServes(current.lsn)) {
+      const peer = await this.source.serving(current.lsn);
+      if (!peer) throw noPeer();
+      await this.rebaseLog(peer, current.lsn, current.segmentSize);
+    }
+    if (!(await this.copyPages(current))) {
+      this.current = null;
+      pages.reset((err) =>
+        this.logger.error({ err }, 'space of a broken-off rebuild was not given back yet'),
+      );
+      return;
+    }
+    current.finish();
+    this.current = null;
+    this.pagesMissing = false;
+    ingest().reset();
+    this.logger.info(
+      { lsn: formatLsn(pages.appliedLsn), copiedBytes: this.copiedBytes },
+      `pages are rebuilt as of ${formatLsn(pages.appliedLsn)}`,
+    );
+  }
+
+  private async begin(): Promise<PageRebuild> {
+    const peer = this.source.candidates()[0];
+    if (!peer) throw noPeer();
+    const at = peer.status.appliedLsn;
+    await this.source.hold(peer, at);
+    const [manifest, control] = await Promise.all([
+      peer.client.manifest({ lsn: at }, 0),
+      peer.client.controlState({ lsn: at }),
+    ]);
+    const begun = PageRebuild.begin(this.parts.pages, manifest, control);
+    this.logger.warn(
+      { peer: peer.id, lsn: formatLsn(at), pages: begun.pagesTotal, relations: manifest.relations.length },
+      `rebuild begins: ${begun.pagesTotal} pages of node ${peer.id} as of ${formatLsn(at)}`,
+    );
+    return begun;
+  }
+
+  /** False when no peer serves that LSN any more, so that all must begin anew. */
+  private async copyPages(current: PageRebuild): Promise<boolean> {
+    const { signal } = this.stopping;
+    const begun = performance.now();
+    let bytes = 0;
+    let told = begun;
+    for (
+      let step = current.next(this.options.batchPages);
+      step;
+      step = current.next(this.options.batchPages)
+    ) {
+      const images = await this.source.fetch(step, current.lsn);
+      if (signal.aborted) throw new DbError('NODE_STOPPING', 'this node is stopping');
+      if (images === null) return false;
+      current.put(step, images);
+      bytes += images.length;
+      this.copiedBytes += images.length;
+      this.lastError = null;
+      const now = performance.now();
+      if (now - told > PROGRESS_MS) {
+        told = now;
+        this.logger.info(this.progress(), 'rebuild goes on');
+      }
+      const { bytesPerSecond } = this.options;
+      const dueMs = bytesPerSecond > 0 ? begun + (bytes / bytesPerSecond) * 1000 - now : 0;
+      if (dueMs > 1) await sleep(dueMs, undefined, { signal });
+    }
+    return true;
+  }
+
+  private progress(): Record<string, unknown> {
+    const { pagesDone = 0, pagesTotal = 0 } = this.current ?? {};
+    return { peer: this.source.peerId, pagesDone, pagesTotal };
+  }
+}
+
+function noPeer(): DbError {
+  return new DbError('REBUILD_NO_PEER', 'no healthy peer is connected to rebuild this node from', {
+    reaction: 'retry',
+  });
+}

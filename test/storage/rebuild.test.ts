@@ -1,0 +1,236 @@
+// A storage node that lost its disk, or a part of it, or fell behind what its peers keep: it is rebuilt from them, whatever is killed meanwhile,
+// serves exactly the pages that PostgreSQL has, and votes again, but not before it holds all that it may have acknowledged.
+import assert from 'node:assert/strict';
+import { promises as fs } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDbError } from '../../src/engine/errors.js';
+import type { Lsn } from '../../src/engine/lsn.js';
+import type { StorageClient } from '../../src/net/storage-client.js';
+import { compareWithFiles } from '../helpers/redo-files.js';
+import { MiniWriter, TestVolume } from './volume.js';
+
+const WORKLOAD = [
+  `CREATE TABLE account (id int PRIMARY KEY, name text, balance numeric);
+   INSERT INTO account SELECT i, md5(i::text), i FROM generate_series(1, 20000) i;
+   CREATE INDEX ON account (name);
+   UPDATE account SET balance = balance + 1 WHERE id % 7 = 0`,
+  'VACUUM account',
+  'CREATE DATABASE other',
+  `CREATE SEQUENCE s; SELECT nextval('s')`,
+  `DELETE FROM account WHERE id % 11 = 0;
+   UPDATE account SET name = 'x' || name WHERE id < 3000`,
+];
+
+const code = (expected: string) => (err: unknown) => isDbError(err, expected);
+
+describe('storage: rebuild', function () {
+  this.timeout(90_000);
+  let volume: TestVolume;
+  let writer: MiniWriter;
+
+  before(async () => {
+    volume = await TestVolume.create(['n1', 'n2', 'n3'], WORKLOAD);
+    await Promise.all([volume.spawn('n1'), volume.spawn('n2'), volume.spawn('n3')]);
+    writer = new MiniWriter(volume, 1, 'first');
+    for (const { id } of volume.nodes) await writer.join(id);
+    await writer.lead();
+    writer.write(at(0.5));
+    await writer.committed(at(0.5));
+  });
+  after(async () => {
+    writer?.close();
+    await volume?.destroy();
+  });
+
+  /** The record end nearest to a fraction of the recorded WAL. */
+  function at(fraction: number): Lsn {
+    const { recordEnds, importLsn, wal } = volume.recording;
+    return recordEnds.findLast((end) => end <= importLsn + wal.length * fraction)!;
+  }
+
+  async function lose(id: string, ...parts: string[]): Promise<void> {
+    if (volume.node(id).process) await volume.kill(id, 'SIGKILL');
+    const { dir } = volume.node(id);
+    for (const name of await fs.readdir(dir))
+      if (parts.length === 0 || parts.includes(name)) await fs.rm(path.join(dir, name), { recursive: true });
+  }
+
+  /** As a compute's heartbeat: a node that does not start the epoch, or not any more, is asked again. */
+  async function join(id: string): Promise<void> {
+    for (let tries = 0; ; tries++)
+      try {
+        await writer.join(id);
+        return;
+      } catch (err) {
+        if (!isDbError(err, 'NODE_LOST_LOG') || tries === 100) throw err;
+        await sleep(100);
+      }
+  }
+
+  async function votes(id: string): Promise<StorageClient> {
+    const client = await volume.client(id);
+    for (let tries = 0; !(await client.status()).voter; tries++) {
+      if (tries === 100) throw new Error(`still a learner: ${JSON.stringify(await client.status())}`);
+      if (!writer.core.progress(id).started) await join(id);
+      await sleep(100);
+    }
+    return client;
+  }
+
+  /** Everything that a compute can ask for as of `lsn` is the same on both nodes. */
+  async function same(ours: StorageClient, theirs: StorageClient, lsn: Lsn): Promise<void> {
+    const [a, b] = await Promise.all([ours.manifest({ lsn }), theirs.manifest({ lsn })]);
+    assert.ok(a.relations.length > 400 && a.databases.length > 2);
+    assert.deepEqual(a, b);
+    assert.deepEqual(await ours.controlState({ lsn }), await theirs.controlState({ lsn }));
+    let pages = 0;
+    for (const rel of a.relations)
+      for (let blkno = 0; blkno < rel.nblocks; blkno += 200) {
+        const run = { ...rel, blkno, count: Math.min(200, rel.nblocks - blkno), lsn };
+        const [x, y] = await Promise.all([ours.getPages(run), theirs.getPages(run)]);
+        assert.ok(x.equals(y), `${JSON.stringify(rel)} from block ${blkno} on`);
+        pages += run.count;
+      }
+    assert.ok(pages > 1000, `${pages} pages`);
+    for (const { slru, ranges } of a.slrus)
+      for (const [first, last] of ranges) {
+        const run = { slru, pageno: first, count: last - first + 1, lsn };
+        const [x, y] = await Promise.all([ours.getSlruPages(run), theirs.getSlruPages(run)]);
+        assert.ok(x.equals(y), `${slru} ${first} to ${last}`);
+      }
+  }
+
+  async function sameAsFirst(client: StorageClient): Promise<void> {
+    const lsn = writer.core.commitLsn;
+    const first = await volume.client('n1');
+    await Promise.all([client, first].map((c) => c.waitApplied({ lsn, timeoutMs: 10_000 })));
+    await same(client, first, lsn);
+  }
+
+  async function write(fraction: number): Promise<void> {
+    writer.write(at(fraction));
+    await writer.committed(at(fraction));
+  }
+
+  it('of a wiped node, while a writer works: learner first, then a voter that truly counts', async () => {
+    await lose('n3');
+    await write(0.55);
+    await volume.spawn('n3', { rebuild: { bytesPerSecond: 10_000_000, batchPages: 16 } });
+    const early = await volume.client('n3', 'compute');
+    const status = await early.status();
+    assert.deepEqual([status.voter, status.learnerReason, status.appliedLsn], [false, 'amnesia', 0]);
+    assert.equal((await early.promise({ epoch: 99, writerId: 'x' })).granted, false);
+    await assert.rejects(early.waitApplied({ lsn: at(0.5), timeoutMs: 50 }), code('NODE_BEHIND'));
+    await join('n3');
+    await write(0.6);
+    await volume.until(early, 'copying', ({ rebuild }) => rebuild!.pagesDone > 0);
+    await write(0.62);
+    const client = await votes('n3');
+    await sameAsFirst(client);
+    await volume.kill('n2', 'SIGKILL');
+    await write(0.65);
+    await sameAsFirst(client);
+    await volume.spawn('n2');
+    await join('n2');
+  });
+
+  for (const [id, part] of [
+    ['n3', 'pages'],
+    ['n2', 'log'],
+    ['n3', 'identity.db'],
+  ] as const)
+    it(`of a node that lost only ${part}`, async () => {
+      await lose(id, part);
+      await volume.spawn(id);
+      await join(id);
+      const client = await votes(id);
+      await sameAsFirst(client);
+      const other = id === 'n2' ? 'n3' : 'n2';
+      await volume.kill(other, 'SIGKILL');
+      await write(part === 'pages' ? 0.68 : part === 'log' ? 0.7 : 0.72);
+      await volume.spawn(other);
+      await join(other);
+    });
+
+  it('goes on where it was after kill -9, as of the same LSN, from another peer when its own is gone', async () => {
+    await lose('n3');
+    let lsn = 0;
+    let done = 0;
+    for (let round = 0; round < 4; round++) {
+      await volume.spawn('n3', { rebuild: { bytesPerSecond: 4_000_000, batchPages: 1 + 5 * round } });
+      const client = await volume.client('n3');
+      await volume.until(
+        client,
+        'copying',
+        ({ rebuild }) => rebuild!.pagesDone > done && rebuild!.copiedBytes > 0,
+      );
+      const { rebuild, voter, appliedLsn } = await client.status();
+      assert.deepEqual([voter, appliedLsn], [false, 0]);
+      if (round > 0) assert.equal(rebuild!.lsn, lsn);
+      lsn = rebuild!.lsn;
+      if (round === 1) {
+        const peer = rebuild!.peer;
+        await volume.kill(peer, 'SIGKILL');
+        await volume.until(client, 'another peer', (s) => s.rebuild!.pagesDone > rebuild!.pagesDone);
+        const after = (await client.status()).rebuild!;
+        assert.ok(after.lsn === lsn && after.peer !== peer, JSON.stringify(after));
+        await volume.spawn(peer);
+        await join(peer);
+      }
+      done = (await client.status()).rebuild!.pagesDone;
+      await sleep(Math.random() * 300);
+      await volume.kill('n3', 'SIGKILL');
+      await write(0.74 + round / 100);
+    }
+    await volume.spawn('n3');
+    await join('n3');
+    await sameAsFirst(await votes('n3'));
+  });
+
+  it('of a node that is wiped again while it is rebuilt', async () => {
+    for (let round = 0; round < 2; round++) {
+      await lose('n3');
+      await volume.spawn('n3', { rebuild: { bytesPerSecond: 2_000_000, batchPages: 8 } });
+      await volume.until(await volume.client('n3'), 'copying', ({ rebuild }) => rebuild!.pagesDone > 100);
+    }
+    await lose('n3');
+    await volume.spawn('n3');
+    await join('n3');
+    await sameAsFirst(await votes('n3'));
+  });
+
+  it('and every node rebuilt, one after the other: nothing of the volume is left from before', async () => {
+    for (const id of ['n1', 'n2', 'n3']) {
+      await lose(id);
+      await volume.spawn(id);
+      await join(id);
+      await votes(id);
+      await write(0.8 + Number(id[1]) / 50);
+    }
+    const { end, files, relations } = volume.recording;
+    writer.write(end);
+    await writer.committed(end);
+    for (const { id } of volume.nodes) {
+      const client = await volume.client(id);
+      await client.waitApplied({ lsn: end, timeoutMs: 10_000 });
+      const { differences, pages } = compareWithFiles(await volume.pagesOf(client, end), files, relations, new Map(), []); // prettier-ignore
+      assert.deepEqual([id, differences], [id, []]);
+      assert.ok(pages > 1000);
+    }
+  });
+
+  it('does not let a node vote again while too few others know of its new life', async () => {
+    await lose('n3');
+    await volume.kill('n2', 'SIGKILL');
+    await volume.spawn('n3');
+    const client = await volume.client('n3');
+    await volume.until(client, 'rebuilt', ({ rebuild }) => rebuild!.state === 'following');
+    await join('n3');
+    await sleep(500);
+    assert.equal((await client.status()).voter, false);
+    await volume.spawn('n2');
+    await join('n2');
+    await votes('n3');
+  });
+});
