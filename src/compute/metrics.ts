@@ -1,5 +1,5 @@
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client';
-import type { ReadRouter } from './read-router.js';
+import type { ReadRouter, ReadShare } from './read-router.js';
 import type { Term } from './term.js';
 
 /** Prometheus metrics of a compute daemon; values are read when they are asked for. */
@@ -56,16 +56,24 @@ export function computeMetrics(current: () => Term | null, reader: ReadRouter): 
     'Page requests that failed in this term',
     (t) => t.parts.agent.counters.errors,
   );
-  const reads = new Counter({
-    name: 'aurora_compute_node_reads_total',
-    help: 'Reads sent to each storage node',
-    labelNames: ['node'],
-    registers,
-    collect() {
-      this.reset();
-      for (const share of reader.shares()) this.inc({ node: share.nodeId }, share.reads);
-    },
-  });
-  void reads;
+  const perNode = (name: string, help: string, value: (share: ReadShare) => number): void => {
+    new Counter({
+      name,
+      help,
+      labelNames: ['node'],
+      registers,
+      collect() {
+        this.reset();
+        for (const share of reader.shares()) this.inc({ node: share.nodeId }, value(share));
+      },
+    });
+  };
+  perNode('aurora_compute_node_reads_total', 'Reads sent to each storage node', (s) => s.reads);
+  perNode(
+    'aurora_compute_node_hedges_total',
+    'Of these: second requests, because another node was slow',
+    (s) => s.hedges,
+  );
+  perNode('aurora_compute_node_read_failures_total', 'Reads that failed', (s) => s.failures);
   return registry;
 }

@@ -17,8 +17,10 @@ export class VolumeSource implements PageSource {
     const at = file.firstBlock + firstBlock;
     const { lsn } = this;
     if (file.kind === 'slru')
-      return this.reader.read(path, (node) => node.getSlruPages({ slru: file.slru, pageno: at, count, lsn }));
-    return this.reader.read(path, (node) =>
+      return this.reader.readPages(path, (node) =>
+        node.getSlruPages({ slru: file.slru, pageno: at, count, lsn }),
+      );
+    return this.reader.readPages(path, (node) =>
       node.getPages({ ...file.rel, fork: file.fork, blkno: at, count, lsn }),
     );
   }
