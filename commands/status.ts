@@ -51,7 +51,7 @@ export default class Status extends AuroraCommand {
     );
     if (volume.commitLsn)
       this.log(`epoch ${volume.epoch}  commit ${volume.commitLsn}  applied ${volume.appliedLsn}`);
-    const nodes = table(['storage', 'state', 'pid', 'address', 'SCL', 'applied', 'epoch']);
+    const nodes = table(['storage', 'state', 'pid', 'address', 'SCL', 'applied', 'epoch', 'disk']);
     for (const node of report.storage) {
       nodes.push([
         node.id,
@@ -61,6 +61,7 @@ export default class Status extends AuroraCommand {
         node.scl ?? '-',
         node.applied ?? '-',
         node.epoch ?? '-',
+        node.disk ? size(node.disk.logBytes + node.disk.pagesBytes) : '-',
       ]);
     }
     const computes = table(['compute', 'role', 'state', 'pid', 'postgres', 'port', 'epoch', 'commit']);
@@ -100,6 +101,18 @@ function table(head: string[]): InstanceType<typeof Table> {
     chars: PLAIN,
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
   });
+}
+
+/** As pg_size_pretty() writes it. */
+function size(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 10_240 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${Math.round(value)} ${units[unit]}`;
 }
 
 function colour(state: string): string {

@@ -1,6 +1,6 @@
 import { errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
-import type { NodeStatus } from '../net/node-status.js';
+import type { DiskUse, NodeStatus } from '../net/node-status.js';
 import { loadSecret } from '../net/secret.js';
 import { StorageClient } from '../net/storage-client.js';
 import { controlSocketPath } from '../compute/control-path.js';
@@ -25,8 +25,25 @@ export interface StorageNodeReport {
   applied: string | null;
   commit: string | null;
   epoch: number | null;
+  /** History before this LSN is not kept any more. */
+  gcLsn: string | null;
+  /** How much history the node keeps: so long, but no more than so many bytes of log. */
+  retention: { timeMs: number; bytes: number } | null;
+  /** Room that the node takes up, and that is left where it is, in bytes. */
+  disk: DiskUse | null;
   /** Why the node does not do all that it should: learner reason, ingest error, damage; or null. */
   problem: string | null;
+  /** A learner on its way to vote again after it lost its disk, or a part of it: how far it has come. */
+  rebuild: {
+    /** copying, following (the log, up to where it may vote), or waiting (for a peer). */
+    state: string;
+    peer: string;
+    lsn: string;
+    pagesDone: number;
+    pagesTotal: number;
+    copiedBytes: number;
+    lastError: string | null;
+  } | null;
   /** The record that the node cannot decode or replay: its pages end before it, while the log goes on. */
   ingestError: { code: string; lsn: string; message: string } | null;
   /** With redo_verify: pages compared with PostgreSQL's since the node started, and how many were different. */
@@ -121,7 +138,11 @@ async function askNode(
     applied: null,
     commit: null,
     epoch: null,
+    gcLsn: null,
+    retention: null,
+    disk: null,
     problem: null,
+    rebuild: null,
     ingestError: null,
     redoVerify: null,
   };
@@ -143,7 +164,11 @@ async function askNode(
         applied: formatLsn(status.appliedLsn),
         commit: formatLsn(status.commitLsn),
         epoch: status.promisedEpoch,
+        gcLsn: formatLsn(status.gcLsn),
+        retention: status.vacuum.retention,
+        disk: status.vacuum.disk,
         problem: nodeProblem(status),
+        rebuild: rebuilding(status),
         ingestError: ingestError(status),
         redoVerify: redoVerified(status.metrics),
       });
@@ -155,6 +180,25 @@ async function askNode(
     report.problem = errorMessage(err);
     return { report, status: null };
   }
+}
+
+function rebuilding({ rebuild }: NodeStatus): StorageNodeReport['rebuild'] {
+  if (!rebuild) return null;
+  const { state, peer, lsn, pagesDone, pagesTotal, copiedBytes, lastError } = rebuild;
+  return { state, peer, lsn: formatLsn(lsn), pagesDone, pagesTotal, copiedBytes, lastError };
+}
+
+/** "copying pages from node 2 as of 0/4F21A8: 1200 of 51000 (2 %)". */
+function rebuildText({ rebuild }: NodeStatus): string | null {
+  if (!rebuild) return null;
+  const { state, peer, lsn, pagesDone, pagesTotal, lastError } = rebuild;
+  const percent = pagesTotal === 0 ? 0 : Math.floor((100 * pagesDone) / pagesTotal);
+  const from = peer === '' ? '' : ` from node ${peer}`;
+  if (state === 'copying')
+    return `copying pages${from} as of ${formatLsn(lsn)}: ${pagesDone} of ${pagesTotal} (${percent} %)`;
+  if (state === 'following')
+    return `has its pages as of ${formatLsn(lsn)}; waits to hold all log that it may once have acknowledged, and to be known to enough others`;
+  return `waits for a peer to be rebuilt from${lastError === null ? '' : `: ${lastError}`}`;
 }
 
 function redoVerified(metrics: NodeStatus['metrics']): StorageNodeReport['redoVerify'] {
@@ -173,7 +217,11 @@ function nodeProblem(status: NodeStatus): string | null {
   if (stopped) return `ingest stopped at ${stopped.lsn}: ${stopped.message} (${stopped.code})`;
   if (status.damaged.length > 0)
     return `log damaged at ${formatLsn(status.damaged[0]!.begin)} in ${status.damaged[0]!.file}`;
-  if (!status.voter) return `learner: ${status.learnerReason ?? 'not told why'}`;
+  if (!status.voter) {
+    const reason = `learner: ${status.learnerReason ?? 'not told why'}`;
+    const progress = rebuildText(status);
+    return progress === null ? reason : `${reason}; ${progress}`;
+  }
   return null;
 }
 

@@ -127,6 +127,14 @@ export const Applied = message(74, 'Applied', { appliedLsn: lsn });
 export const GetPageVersions = message(75, 'GetPageVersions', { ...relFields, blkno: u32, lsn });
 export const PageVersions = message(76, 'PageVersions', { versions: json<VersionInfo[]>() });
 
+// The state as of one LSN, for a node to be rebuilt from; see engine/pages/base.ts.
+/** Forks and facts; the answer comes in Parts, see base-codec.ts. */
+export const GetBaseRows = message(77, 'GetBaseRows', { lsn });
+export const GetBasePages = message(78, 'GetBasePages', { ...relFields, blkno: u32, count: u32, lsn });
+export const GetBaseSlruPages = message(79, 'GetBaseSlruPages', { slru: str, blkno: u32, count: u32, lsn });
+const baseImage = struct('BaseImage', { blkno: u32, version: lsn, image: bytes });
+export const BasePages = message(80, 'BasePages', { images: list(baseImage) });
+
 // Gossip between nodes, without answers of its own; see gossip-codec.ts and engine/gossip.
 const digestEntry = struct('DigestEntry', { id: str, incarnation: u64, status: oneOf(STATUSES), version: u64 }); // prettier-ignore
 const memberNews = struct('MemberNews', { id: str, incarnation: u64, status: oneOf(STATUSES), version: u64, epoch: u64, scl: lsn, commitLsn: lsn, appliedLsn: lsn, gcLsn: lsn, load: u16, address: str }); // prettier-ignore

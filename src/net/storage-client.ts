@@ -14,8 +14,10 @@ import type {
 } from '../engine/quorum/types.js';
 import type { ControlState } from '../engine/control/state.js';
 import type { GossipMessage, GossipView } from '../engine/gossip/types.js';
+import type { BaseImage, BaseRow } from '../engine/pages/base.js';
 import type { DataDirManifest, VersionInfo } from '../engine/pages/types.js';
 import { handshakeMac, newNonce, sameMac, type Handshake } from './auth.js';
+import { decodeBaseRows } from './base-codec.js';
 import { Connection, errorOf, type KeepAlive } from './connection.js';
 import { gossipMessage } from './gossip-codec.js';
 import { decodeManifest } from './manifest-codec.js';
@@ -275,6 +277,24 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
 
   async releaseLease(name: string, timeoutMs?: number): Promise<void> {
     await this.request(m.RenewLease, { name, lsn: INVALID_LSN, release: true }, m.LeaseHeld, timeoutMs);
+  }
+
+  /** All forks and facts as of `lsn`, as another page store begins with them. Throws PAGE_GONE_BY_GC, NODE_BEHIND. */
+  async baseRows(request: { lsn: Lsn }, timeoutMs?: number): Promise<BaseRow[]> {
+    return decodeBaseRows((await this.request(m.GetBaseRows, request, m.Part, timeoutMs)).bytes);
+  }
+
+  /** Pages as of `run.lsn` with the LSNs that they are so since; those never written are left out. */
+  async basePages(run: PageRun, timeoutMs?: number): Promise<BaseImage[]> {
+    return (await this.request(m.GetBasePages, run, m.BasePages, timeoutMs)).images;
+  }
+
+  /** As basePages, for pages of an SLRU. */
+  async baseSlruPages(
+    run: { slru: string; blkno: number; count: number; lsn: Lsn },
+    timeoutMs?: number,
+  ): Promise<BaseImage[]> {
+    return (await this.request(m.GetBaseSlruPages, run, m.BasePages, timeoutMs)).images;
   }
 
   /** Answers when applied >= lsn. Throws NODE_BEHIND after the timeout, INGEST_STOPPED. */

@@ -73,7 +73,7 @@ export const STORAGE_DEFAULTS = {
   // Ten minutes outlast every pause of a daemon and every query that a replica may hold up; a gibibyte bounds what a bulk load adds in them.
   retention: { timeMs: 600_000, bytes: 1024 * 1024 * 1024, leaseMs: 60_000, peerMs: 3_600_000 },
   vacuum: {
-    enabled: false,
+    enabled: true,
     intervalMs: 5000,
     sliceMs: 2,
     dutyPercent: 10,

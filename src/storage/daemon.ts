@@ -14,6 +14,7 @@ import { rejoinQuorumOf } from '../engine/quorum/index.js';
 import type { NodeStatus } from '../net/node-status.js';
 import { FrameServer } from '../net/server.js';
 import { loadSecret } from '../net/secret.js';
+import { BaseService } from './base-service.js';
 import { CatchUp } from './catch-up.js';
 import type { StorageConfig } from './config.js';
 import { addGossipMetrics } from './gossip-metrics.js';
@@ -169,6 +170,7 @@ export class StorageDaemon {
         logReader: this.logReader,
         ingest: this.ingest,
         pageService: this.pageService,
+        base: new BaseService(pages, this.ingest, config.readWaitMs),
         gossip: this.gossip,
         vacuum: this.vacuum,
         onFatal: (err) => this.fail(err),
@@ -395,6 +397,8 @@ export class StorageDaemon {
         redoVerify: this.verifier === null ? 0 : 1,
         ingestStopped: this.ingest.error ? 1 : 0,
         damagedRanges: log.damages.length,
+        rebuildPagesDone: this.rebuild.status?.pagesDone ?? 0,
+        rebuildPagesTotal: this.rebuild.status?.pagesTotal ?? 0,
         connections: this.connections,
         waiters: this.ingest.waiters.size,
         coalesceBacklog: pages.stats.coalesceBacklog,

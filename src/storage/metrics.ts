@@ -31,6 +31,8 @@ export interface Gauges {
   redoVerify: number;
   ingestStopped: number;
   damagedRanges: number;
+  rebuildPagesDone: number;
+  rebuildPagesTotal: number;
   connections: number;
   waiters: number;
   coalesceBacklog: number;
@@ -63,6 +65,8 @@ const GAUGES: Record<keyof Gauges, [name: string, help: string]> = {
   redoVerify: ['redo_verify', '1 when replayed pages are compared with the images in the log'],
   ingestStopped: ['ingest_stopped', '1 when a record cannot be replayed'],
   damagedRanges: ['log_damaged_ranges', 'Damaged stretches of the log not healed yet'],
+  rebuildPagesDone: ['rebuild_pages_done', 'Pages copied, while this node is rebuilt from its peers'],
+  rebuildPagesTotal: ['rebuild_pages', 'Pages to copy, while this node is rebuilt from its peers'],
   connections: ['connections', 'Authenticated connections'],
   waiters: ['read_waiters', 'Reads waiting for ingest to reach their LSN'],
   coalesceBacklog: ['coalesce_backlog_pages', 'Pages due for a new image'],

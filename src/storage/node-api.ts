@@ -3,12 +3,14 @@ import { DbError, isDbError } from '../engine/errors.js';
 import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
 import type { AppendAnswer } from '../engine/quorum/index.js';
+import { encodeBaseRows } from '../net/base-codec.js';
 import { gossipMessage } from '../net/gossip-codec.js';
 import { encodeManifest, slruName } from '../net/manifest-codec.js';
 import * as m from '../net/messages.js';
 import type { NodeStatus, Role } from '../net/node-status.js';
 import type { Session } from '../net/server.js';
 import type { Of, Shape } from '../net/wire.js';
+import type { BaseService } from './base-service.js';
 import type { GossipService } from './gossip-service.js';
 import type { IngestLoop } from './ingest-loop.js';
 import type { LogReader } from './log-reader.js';
@@ -24,6 +26,7 @@ export interface NodeParts {
   logReader: LogReader;
   ingest: IngestLoop;
   pageService: PageService;
+  base: BaseService;
   gossip: GossipService;
   vacuum: VacuumService;
   onFatal(err: unknown): void;
@@ -225,7 +228,7 @@ export class NodeApi {
   }
 
   private pageRoutes(): void {
-    const { pageService, ingest } = this.parts;
+    const { pageService, base, ingest } = this.parts;
     this.route(m.GetPages, ANYONE, async (body, reply) =>
       reply.send(m.Pages, { bytes: await pageService.getPages(body) }),
     );
@@ -238,6 +241,15 @@ export class NodeApi {
     });
     this.route(m.GetManifest, ANYONE, async (body, reply) =>
       reply.sendParts(encodeManifest(await pageService.manifest(body.lsn))),
+    );
+    this.route(m.GetBaseRows, PEERS, async (body, reply) =>
+      reply.sendParts(encodeBaseRows(await base.rows(body.lsn))),
+    );
+    this.route(m.GetBasePages, PEERS, async (body, reply) =>
+      reply.send(m.BasePages, { images: await base.relation(body) }),
+    );
+    this.route(m.GetBaseSlruPages, PEERS, async (body, reply) =>
+      reply.send(m.BasePages, { images: await base.slru({ ...body, slru: slruName(body.slru) }) }),
     );
     this.route(m.WaitApplied, ANYONE, async (body, reply) => {
       await ingest.waitApplied(body.lsn, body.timeoutMs);

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
+import type { BaseImage } from '../engine/pages/base.js';
 import type { RebuildStep } from '../engine/pages/rebuild.js';
 import type { Peers } from './peers.js';
 
@@ -41,12 +42,15 @@ export class RebuildSource {
       });
   }
 
-  /** A healthy peer that has applied `at` and whose log is committed beyond it; null if none is. */
-  async serving(at: Lsn): Promise<ReadyPeer | null> {
-    const able = this.candidates().filter(({ status }) => status.appliedLsn >= at);
-    const peer = able.find(({ status }) => status.logStart <= at) ?? able[0] ?? null;
-    if (peer) await this.hold(peer, at);
-    return peer;
+  /** A healthy peer whose log leads on from `at`, and is committed there; null if there is none. */
+  withLog(at: Lsn): ReadyPeer | null {
+    const able = ({ status }: ReadyPeer): boolean => status.appliedLsn >= at && status.logStart <= at;
+    return this.candidates().find(able) ?? null;
+  }
+
+  /** Whether a healthy peer has got as far as `at`: one that has not may still have what is missed later. */
+  hasReached(at: Lsn): boolean {
+    return this.candidates().some(({ status }) => status.appliedLsn >= at);
   }
 
   /** Uses `peer`, and keeps what is to be read at `at` and after. Throws what the peer answers. */
@@ -63,8 +67,8 @@ export class RebuildSource {
     this.leasedAtMs = performance.now();
   }
 
-  /** 8192 bytes for each page of the step. Null when peers are there but none of them has that LSN any more; throws when it may be tried again. */
-  async fetch(step: RebuildStep, at: Lsn): Promise<Buffer | null> {
+  /** The pages of the step. Null when peers are there but none of them has that LSN any more; throws when it may be tried again. */
+  async fetch(step: RebuildStep, at: Lsn): Promise<BaseImage[] | null> {
     await this.renew(at);
     const able = this.candidates().filter(({ status }) => status.appliedLsn >= at);
     let lastError: unknown = new DbError(
@@ -75,9 +79,9 @@ export class RebuildSource {
     let gone = 0;
     for (const peer of able) {
       try {
-        const bytes = await fetchFrom(peer, step, at);
+        const images = await fetchFrom(peer, step, at);
         this.peer = peer.id;
-        return bytes;
+        return images;
       } catch (err) {
         lastError = err;
         if (isDbError(err, 'PAGE_GONE_BY_GC') || isDbError(err, 'PAGE_NO_RELATION')) gone += 1;
@@ -110,10 +114,10 @@ export class RebuildSource {
   }
 }
 
-function fetchFrom({ client }: ReadyPeer, step: RebuildStep, at: Lsn): Promise<Buffer> {
+function fetchFrom({ client }: ReadyPeer, step: RebuildStep, at: Lsn): Promise<BaseImage[]> {
   const { first, count } = step;
   if (step.kind === 'slru')
-    return client.getSlruPages({ slru: step.slru, pageno: first, count, lsn: at }, FETCH_TIMEOUT_MS);
+    return client.baseSlruPages({ slru: step.slru, blkno: first, count, lsn: at }, FETCH_TIMEOUT_MS);
   const { spcOid, dbOid, relNumber, fork } = step.rel;
-  return client.getPages({ spcOid, dbOid, relNumber, fork, blkno: first, count, lsn: at }, FETCH_TIMEOUT_MS);
+  return client.basePages({ spcOid, dbOid, relNumber, fork, blkno: first, count, lsn: at }, FETCH_TIMEOUT_MS);
 }

@@ -14,7 +14,8 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
-import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
+import type { ControlState } from '../engine/control/index.js';
+import { formatLsn, INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
 import { PageRebuild } from '../engine/pages/rebuild.js';
 import type { PageStore } from '../engine/pages/store.js';
@@ -48,6 +49,8 @@ export interface RebuildParts {
 const BACKOFF_MS_MIN = 200;
 const BACKOFF_MS_MAX = 5000;
 const PROGRESS_MS = 10_000;
+/** Rounds of peer status in a row. */
+const BEHIND_ROUNDS = 5;
 
 export class Rebuild {
   private readonly stopping = new AbortController();
@@ -59,6 +62,8 @@ export class Rebuild {
   private copiedBytes = 0;
   private attempts = 0;
   private lastError: string | null = null;
+  private behindRounds = 0;
+  private behindAt = INVALID_LSN;
   /** Pages were lost, or given up, and are not there yet: ingest must wait. */
   private pagesMissing: boolean;
 
@@ -100,9 +105,9 @@ export class Rebuild {
   /** After each round of peer status. */
   wake(): void {
     if (this.stopping.signal.aborted) return;
-    if (this.parts.acceptor.state.learner === null && this.isLeftBehind()) this.giveUp();
+    if (this.parts.acceptor.state.learner === null && this.staysBehind()) this.giveUp();
     if (this.parts.acceptor.state.learner !== 'amnesia') return;
-    void this.register();
+    this.register().catch((err: unknown) => this.logger.error({ err }, `registration: ${errorMessage(err)}`));
     this.tryRejoin();
     if (this.running || this.isWhole) return;
     this.running = this.run().finally(() => {
@@ -114,6 +119,7 @@ export class Rebuild {
   tryRejoin(): void {
     const { acceptor, logService, log, pages } = this.parts;
     if (acceptor.state.learner !== 'amnesia' || !this.isWhole || log.durableEnd < pages.appliedLsn) return;
+    if (log.damages.some(({ begin, end }) => begin < end)) return; // catch-up heals them first
     if (!logService.rejoin()) return;
     this.logger.info(
       { scl: formatLsn(log.durableEnd), applied: formatLsn(pages.appliedLsn) },
@@ -144,6 +150,15 @@ export class Rebuild {
     const ahead = connected.filter(({ status }) => status.scl > log.endLsn);
     if (connected.length < this.options.rejoinQuorum || ahead.length === 0) return false;
     return ahead.every(({ status }) => status.logStart > log.endLsn);
+  }
+
+  /** Left behind for some rounds in which nobody, such as the writer, sent what is missing either. */
+  private staysBehind(): boolean {
+    const { endLsn } = this.parts.log;
+    const still = this.isLeftBehind() && endLsn === this.behindAt;
+    this.behindAt = endLsn;
+    this.behindRounds = still ? this.behindRounds + 1 : 0;
+    return this.behindRounds >= BEHIND_ROUNDS;
   }
 
   private giveUp(): void {
@@ -201,12 +216,12 @@ export class Rebuild {
     const { pages, ingest } = this.parts;
     const at = pages.appliedLsn;
     const control = pages.controlSnapshot(at);
-    const peer = await this.source.serving(at);
-    if (peer && control && peer.status.logStart <= at) {
-      await this.rebaseLog(peer, at, control.state.segmentSize);
+    const peer = this.source.withLog(at);
+    if (peer && control) {
+      await this.rebaseLog(peer, at, control.state);
       return;
     }
-    if (this.source.candidates().length === 0) throw noPeer();
+    if (!this.source.hasReached(at)) throw noPeer(at);
     this.logger.error(
       { applied: formatLsn(at) },
       'no peer keeps the log from the applied LSN of this node on: its pages are given up',
@@ -216,9 +231,13 @@ export class Rebuild {
     ingest().reset();
   }
 
-  /** The log begins at the start of the WAL segment: a compute that starts at `at` goes on in the middle of it. */
-  private async rebaseLog(peer: ReadyPeer, at: Lsn, segmentSize: number): Promise<void> {
-    const segment = lsn(Math.floor(at / segmentSize) * segmentSize);
+  /** The log begins where the WAL segment of the last record before `at` does: a compute that starts at `at` goes on in the middle of it. */
+  private async rebaseLog(
+    peer: ReadyPeer,
+    at: Lsn,
+    { segmentSize, lastRecordLsn }: ControlState,
+  ): Promise<void> {
+    const segment = Math.floor((lastRecordLsn || at) / segmentSize) * segmentSize;
     const begin = lsn(Math.max(segment, peer.status.logStart));
     if (begin > at)
       throw new DbError('REBUILD_LOG_GONE', `node ${peer.id} has no log from ${formatLsn(at)} on any more`, {
@@ -237,12 +256,14 @@ export class Rebuild {
       this.logger.info(this.progress(), `rebuild goes on as of ${formatLsn(this.current.lsn)}`);
     else this.current = await this.begin();
     const { current } = this;
-    if (!this.logServes(current.lsn)) {
-      const peer = await this.source.serving(current.lsn);
-      if (!peer) throw noPeer();
-      await this.rebaseLog(peer, current.lsn, current.segmentSize);
-    }
-    if (!(await this.copyPages(current))) {
+    const peer = this.logServes(current.lsn) ? null : this.source.withLog(current.lsn);
+    if (peer) await this.rebaseLog(peer, current.lsn, current.control);
+    else if (!this.source.hasReached(current.lsn)) throw noPeer(current.lsn);
+    if (!this.logServes(current.lsn) || !(await this.copyPages(current))) {
+      this.logger.warn(
+        this.progress(),
+        `no peer keeps the state as of ${formatLsn(current.lsn)}: rebuild begins anew`,
+      );
       this.current = null;
       pages.reset((err) =>
         this.logger.error({ err }, 'space of a broken-off rebuild was not given back yet'),
@@ -261,16 +282,16 @@ export class Rebuild {
 
   private async begin(): Promise<PageRebuild> {
     const peer = this.source.candidates()[0];
-    if (!peer) throw noPeer();
+    if (!peer) throw noPeer(INVALID_LSN);
     const at = peer.status.appliedLsn;
     await this.source.hold(peer, at);
-    const [manifest, control] = await Promise.all([
-      peer.client.manifest({ lsn: at }, 0),
+    const [rows, control] = await Promise.all([
+      peer.client.baseRows({ lsn: at }, 0),
       peer.client.controlState({ lsn: at }),
     ]);
-    const begun = PageRebuild.begin(this.parts.pages, manifest, control);
+    const begun = PageRebuild.begin(this.parts.pages, at, rows, control);
     this.logger.warn(
-      { peer: peer.id, lsn: formatLsn(at), pages: begun.pagesTotal, relations: manifest.relations.length },
+      { peer: peer.id, lsn: formatLsn(at), pages: begun.pagesTotal },
       `rebuild begins: ${begun.pagesTotal} pages of node ${peer.id} as of ${formatLsn(at)}`,
     );
     return begun;
@@ -291,8 +312,9 @@ export class Rebuild {
       if (signal.aborted) throw new DbError('NODE_STOPPING', 'this node is stopping');
       if (images === null) return false;
       current.put(step, images);
-      bytes += images.length;
-      this.copiedBytes += images.length;
+      const copied = images.reduce((sum, { image }) => sum + image.length, 0);
+      bytes += copied;
+      this.copiedBytes += copied;
       this.lastError = null;
       const now = performance.now();
       if (now - told > PROGRESS_MS) {
@@ -312,8 +334,9 @@ export class Rebuild {
   }
 }
 
-function noPeer(): DbError {
-  return new DbError('REBUILD_NO_PEER', 'no healthy peer is connected to rebuild this node from', {
+function noPeer(at: Lsn): DbError {
+  const far = at === INVALID_LSN ? '' : ` that has applied ${formatLsn(at)}`;
+  return new DbError('REBUILD_NO_PEER', `no healthy peer${far} is connected to rebuild this node from`, {
     reaction: 'retry',
   });
 }

@@ -114,7 +114,10 @@ describe('e2e: rebuild of a storage node', function () {
     await lose('2');
     await progress(100);
     await cluster.startStorage('2');
+    const { voter, rebuild, problem } = await report('2');
+    assert.ok(voter === false && rebuild !== null && /^learner: amnesia; ./.test(problem!), problem!);
     await votes('2');
+    assert.equal((await report('2')).rebuild, null);
     await goesOnWithout('3');
     await same();
   });

@@ -8,6 +8,7 @@ import { isDbError } from '../../src/engine/errors.js';
 import type { Lsn } from '../../src/engine/lsn.js';
 import type { StorageClient } from '../../src/net/storage-client.js';
 import { compareWithFiles } from '../helpers/redo-files.js';
+import type { StorageConfigInput } from '../../src/storage/config.js';
 import { MiniWriter, TestVolume } from './volume.js';
 
 const WORKLOAD = [
@@ -20,7 +21,16 @@ const WORKLOAD = [
   `CREATE SEQUENCE s; SELECT nextval('s')`,
   `DELETE FROM account WHERE id % 11 = 0;
    UPDATE account SET name = 'x' || name WHERE id < 3000`,
+  'SELECT pg_switch_wal()',
+  `UPDATE account SET name = 'y' || name WHERE id < 2000`,
 ];
+const WAL_SEGMENT = 16 * 1024 * 1024;
+/** Forgets history as fast as it can. */
+const FORGETFUL: Partial<StorageConfigInput> = {
+  retention: { timeMs: 1, bytes: 1, leaseMs: 100, peerMs: 1 },
+  vacuum: { enabled: true, intervalMs: 50, sliceMs: 20, dutyPercent: 100, passBytes: 1, passMs: 50 },
+  logFileBytes: 200_000,
+};
 
 const code = (expected: string) => (err: unknown) => isDbError(err, expected);
 
@@ -43,10 +53,16 @@ describe('storage: rebuild', function () {
     await volume?.destroy();
   });
 
-  /** The record end nearest to a fraction of the recorded WAL. */
+  /** Where the log goes on in the next WAL segment: index of the last record before. */
+  function lastSwitch(): number {
+    const { recordEnds } = volume.recording;
+    const segment = (end: Lsn | undefined) => Math.floor((end ?? 0) / WAL_SEGMENT);
+    return recordEnds.findLastIndex((end, i) => segment(recordEnds[i + 1]) > segment(end));
+  }
+
+  /** A record end: 0 the first one, 1 the last one before the switch to the next WAL segment. */
   function at(fraction: number): Lsn {
-    const { recordEnds, importLsn, wal } = volume.recording;
-    return recordEnds.findLast((end) => end <= importLsn + wal.length * fraction)!;
+    return volume.recording.recordEnds[Math.floor(lastSwitch() * fraction)]!;
   }
 
   async function lose(id: string, ...parts: string[]): Promise<void> {
@@ -101,6 +117,28 @@ describe('storage: rebuild', function () {
       }
   }
 
+  /**
+   * A compute whose data directory is as of `past` asks for pages that have not changed since, however long ago the node was rebuilt: it gets them, and
+   * never anything else.
+   */
+  async function samePast(ours: StorageClient, past: Lsn): Promise<void> {
+    const theirs = await volume.client('n1');
+    let [served, gone] = [0, 0];
+    for (const rel of (await theirs.manifest({ lsn: past })).relations)
+      for (let blkno = 0; blkno < rel.nblocks; blkno++) {
+        const run = { ...rel, blkno, count: 1, lsn: past };
+        try {
+          const mine = await ours.getPages(run);
+          assert.ok(mine.equals(await theirs.getPages(run)), JSON.stringify(run));
+          served += 1;
+        } catch (err) {
+          if (!isDbError(err, 'PAGE_GONE_BY_GC')) throw err;
+          gone += 1;
+        }
+      }
+    assert.ok(served > 500 && gone > 0, `${served} pages served, ${gone} gone`);
+  }
+
   async function sameAsFirst(client: StorageClient): Promise<void> {
     const lsn = writer.core.commitLsn;
     const first = await volume.client('n1');
@@ -128,6 +166,7 @@ describe('storage: rebuild', function () {
     await write(0.62);
     const client = await votes('n3');
     await sameAsFirst(client);
+    await samePast(client, at(0.5));
     await volume.kill('n2', 'SIGKILL');
     await write(0.65);
     await sameAsFirst(client);
@@ -172,9 +211,12 @@ describe('storage: rebuild', function () {
       if (round === 1) {
         const peer = rebuild!.peer;
         await volume.kill(peer, 'SIGKILL');
-        await volume.until(client, 'another peer', (s) => s.rebuild!.pagesDone > rebuild!.pagesDone);
-        const after = (await client.status()).rebuild!;
-        assert.ok(after.lsn === lsn && after.peer !== peer, JSON.stringify(after));
+        await volume.until(
+          client,
+          'another peer',
+          (s) => s.rebuild!.peer !== peer && s.rebuild!.pagesDone > 0,
+        );
+        assert.equal((await client.status()).rebuild!.lsn, lsn);
         await volume.spawn(peer);
         await join(peer);
       }
@@ -200,13 +242,44 @@ describe('storage: rebuild', function () {
     await sameAsFirst(await votes('n3'));
   });
 
+  it('of a node that comes back when its peers do not keep any more what comes next: it gives up what it has', async () => {
+    await write(0.8);
+    await volume.kill('n3', 'SIGKILL');
+    for (const id of ['n1', 'n2']) {
+      await volume.kill(id, 'SIGTERM');
+      await volume.spawn(id, FORGETFUL);
+      await join(id);
+    }
+    const { recordEnds } = volume.recording;
+    for (const fraction of [0.85, 0.9, 0.95]) await write(fraction); // a file of log each
+    writer.write(recordEnds[lastSwitch() + 50]!);
+    await writer.committed(recordEnds[lastSwitch() + 50]!);
+    for (const id of ['n1', 'n2'])
+      await volume.until(await volume.client(id), 'log dropped', (s) => s.logStart > at(0.8));
+    await volume.spawn('n3');
+    const client = await volume.client('n3');
+    await volume.until(client, 'a new log', (s) => !s.voter && s.logStart > at(0.8));
+    await join('n3');
+    await sameAsFirst(await votes('n3'));
+    const { logStart, appliedLsn } = await client.status();
+    assert.ok(
+      logStart > at(0.8) && appliedLsn > logStart,
+      `log from ${logStart} on, applied ${appliedLsn}, was at ${at(0.8)}`,
+    );
+    for (const id of ['n1', 'n2']) {
+      await volume.kill(id, 'SIGTERM');
+      await volume.spawn(id);
+      await join(id);
+      await volume.until(await volume.client(id), 'votes', ({ voter }) => voter);
+    }
+  });
+
   it('and every node rebuilt, one after the other: nothing of the volume is left from before', async () => {
     for (const id of ['n1', 'n2', 'n3']) {
       await lose(id);
       await volume.spawn(id);
       await join(id);
       await votes(id);
-      await write(0.8 + Number(id[1]) / 50);
     }
     const { end, files, relations } = volume.recording;
     writer.write(end);

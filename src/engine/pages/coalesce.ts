@@ -2,12 +2,12 @@
  * When a page gets an image of its own (CoalescePolicy). Counts deltas since the last base by page, in memory and bounded: after a restart, or when
  * the counts are thrown away for want of room, a chain can grow to twice the threshold before it is noticed.
  *
- * Pages that were begun (WILL_INIT) or coalesced of late, SLRU pages too, are kept rebuilt here, and each delta is applied as it comes, while
- * its record is decoded anyway: the image that falls due later then costs no reading. Bulk loads and hot pages need nothing else.
+ * Pages that were begun (WILL_INIT) by a small record, or coalesced of late, are kept rebuilt here, SLRU pages too, and each delta is applied as
+ * it comes, while its record is decoded anyway: the image that falls due later then costs no reading. Hot pages need nothing else.
  */
 import type { Lsn } from '../lsn.js';
 import { BLCKSZ } from '../page/constants.js';
-import { applyRecord } from '../redo/index.js';
+import { applyReplayable } from '../redo/index.js';
 import type { RedoContext } from '../redo/types.js';
 import type { BlockRef, WalRecord } from '../wal/types.js';
 import { applySlruDelta } from './effects/slru.js';
@@ -42,6 +42,8 @@ export interface DeltaCounts {
 const MAX_COUNTED_PAGES = 200_000;
 /** Pages kept rebuilt: 64 MiB. One that was pushed out costs a read of its chain when its next image is due. */
 const MAX_KEPT_PAGES = 8192;
+/** A record of more bytes that begins a page (of a COPY, say) fills it: few others will follow, and rebuilding it now would be for nothing. */
+const FULL_PAGE_RECORD = BLCKSZ / 2;
 const NO_VERSION = 0 as Lsn;
 
 export class CoalesceQueue {
@@ -68,15 +70,15 @@ export class CoalesceQueue {
     return this.due.length;
   }
 
-  /** A record changed the page; with `block.willInit` it began it. */
+  /** A record, which has passed assertReplayable(), changed the page; with `block.willInit` it began it. */
   recordDelta(fork: Fork, rec: WalRecord, block: BlockRef): void {
     if (this.policy.kind === 'lazy') return;
     if (block.willInit) this.pageBase(fork, block.blkno);
     const chain = this.pageDelta(fork, block.blkno)!;
-    if (block.willInit) this.keep(chain, this.blank());
+    if (block.willInit && rec.raw.length <= FULL_PAGE_RECORD) this.keep(chain, this.blank());
     if (chain.page === null) return;
     try {
-      applyRecord(chain.page, rec, block, this.redo);
+      applyReplayable(chain.page, rec, block, this.redo);
       chain.version = rec.endLsn;
       chain.used = true;
     } catch {

@@ -77,14 +77,6 @@ export class BaseImporter implements BaseImport {
     this.fact(FactClass.file, nameId(name), content);
   }
 
-  /** Writes what was given so far, and what `put` adds, in one piece: of it, all or nothing survives a crash. */
-  checkpoint(put: (batch: RocksBatch) => void): void {
-    this.pages.endRecord(this.at);
-    put(this.batch);
-    this.batch.write(false);
-    this.store.parts.forks.trim();
-  }
-
   finish(control: ControlState, lastRecordLsn: Lsn): void {
     if (control.lastRecordEnd !== this.at) {
       throw new DbError(

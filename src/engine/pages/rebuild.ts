@@ -1,7 +1,9 @@
 /**
- * Filling an empty store with another node's state at one LSN, in steps that survive a crash: facts and fork sizes first, then SLRU pages, then
+ * Filling an empty store with another node's state at one LSN (base.ts), in steps that survive a crash: forks and facts first, then SLRU pages, then
  * page images in the order of the forks' keys. How far it has come is kept beside what has come (key space `rebuild`), so a node that
  * is killed goes on where it was. Until finish() the store says that it is empty, and nobody can read what is in it.
+ *
+ * Everything keeps the LSN that it holds since, and the horizon is the LSN of the copy: reads before it are answered as after a vacuum (past.ts).
  *
  *   rebuild 04 branch:4 00   the plan: JSON of what is copied, and as of when
  *   rebuild 04 branch:4 01   the cursor: JSON of what comes next
@@ -9,20 +11,20 @@
 import type { ControlState } from '../control/state.js';
 import { DbError } from '../errors.js';
 import { formatLsn, type Lsn } from '../lsn.js';
-import { BLCKSZ } from '../page/constants.js';
-import { BaseImporter } from './import.js';
-import { branchKey, KeySpace } from './keys.js';
+import { assertVersion, checkBaseRow, type BaseImage, type BaseRow } from './base.js';
+import { EMPTY_ID, FactClass } from './facts.js';
+import { putHorizon } from './horizon.js';
+import { branchKey, KeySpace, Kind, PageVersionKey, SlruVersionKey } from './keys.js';
 import type { PageStore } from './store.js';
-import { MAIN_BRANCH, type DataDirManifest, type RelationFork, type SlruPages } from './types.js';
+import { MAIN_BRANCH, type RelationFork, type SlruPages } from './types.js';
 
 interface Plan {
   readonly lsn: Lsn;
   readonly control: ControlState;
-  readonly slrus: readonly SlruPages[];
 }
 
 interface Cursor {
-  /** Index into the parts of the plan. */
+  /** Index into the parts. */
   part: number;
   /** Pages of that part that are here. */
   done: number;
@@ -42,55 +44,60 @@ export type RebuildStep =
 
 const PLAN_KEY = subKey(0);
 const CURSOR_KEY = subKey(1);
+/** Rows written at a time. */
+const ROWS_PER_WRITE = 1000;
 
 export class PageRebuild {
   readonly pagesTotal: number;
-  private readonly importer: BaseImporter;
   /** Each fork and each range of SLRU pages, whole. */
   private readonly parts: readonly RebuildStep[];
+  private readonly pageKey = new PageVersionKey();
+  private readonly slruKey = new SlruVersionKey();
 
   private constructor(
     private readonly store: PageStore,
     private readonly plan: Plan,
     private readonly cursor: Cursor,
   ) {
-    this.importer = new BaseImporter(store, MAIN_BRANCH, plan.lsn);
-    const slrus = plan.slrus.flatMap(({ slru, ranges }) =>
-      ranges.map(([first, last]): RebuildStep => ({ kind: 'slru', slru, first, count: last - first + 1 })),
-    );
-    const forks = store.parts.forks
+    const { forks, facts } = store.parts;
+    const slrus = facts
+      .allSlruPages(MAIN_BRANCH, plan.lsn)
+      .flatMap(({ slru, ranges }) =>
+        ranges.map(([first, last]): RebuildStep => ({ kind: 'slru', slru, first, count: last - first + 1 })),
+      );
+    const relations = forks
       .list(MAIN_BRANCH, plan.lsn)
       .filter((rel) => rel.nblocks > 0)
       .map((rel): RebuildStep => ({ kind: 'pages', rel, first: 0, count: rel.nblocks }));
-    this.parts = [...slrus, ...forks];
+    this.parts = [...slrus, ...relations];
     this.pagesTotal = this.parts.reduce((pages, part) => pages + part.count, 0);
   }
 
   /**
-   * Clears the store, which must be empty as far as readers know, and begins with everything but pages. `manifest` and `control` must be
-   * of the same LSN. Throws PAGE_STORE_NOT_EMPTY, PAGE_BAD_IMPORT.
+   * Clears the store, which must be empty as far as readers know, and begins with everything but pages. `rows` and `control` must be
+   * of `at`. Throws PAGE_STORE_NOT_EMPTY, PAGE_BAD_IMPORT.
    */
-  static begin(store: PageStore, manifest: DataDirManifest, control: ControlState): PageRebuild {
-    if (control.lastRecordEnd !== manifest.lsn)
+  static begin(store: PageStore, at: Lsn, rows: readonly BaseRow[], control: ControlState): PageRebuild {
+    if (control.lastRecordEnd !== at)
       throw new DbError(
         'PAGE_BAD_IMPORT',
-        `the control state is as of ${formatLsn(control.lastRecordEnd)}, the manifest as of ${formatLsn(manifest.lsn)}`,
+        `the control state is as of ${formatLsn(control.lastRecordEnd)}, the rest as of ${formatLsn(at)}`,
       );
-    const base = store.beginImport(manifest.lsn) as BaseImporter;
-    for (const rel of manifest.relations) base.relation(rel, rel.fork, rel.nblocks);
-    for (const { dbOid, spcOid } of manifest.databases) base.database(dbOid, spcOid);
-    for (const oid of manifest.tablespaces) base.tablespace(oid);
-    for (const { spcOid, dbOid, data } of manifest.relmaps) base.relmap(spcOid, dbOid, data);
-    for (const { fullXid, data } of manifest.twoPhase) base.twoPhase(fullXid, data);
-    for (const { id, remoteLsn } of manifest.origins) base.origin(id, remoteLsn);
-    for (const { name, content } of manifest.files) base.file(name, content);
-    const plan: Plan = { lsn: manifest.lsn, control, slrus: manifest.slrus };
+    for (const row of rows) checkBaseRow(row, at);
+    store.beginImport(at);
+    const batch = store.parts.db.batch();
+    for (const { key, value } of rows) {
+      batch.put(key, value);
+      if (batch.length >= ROWS_PER_WRITE) batch.write(false);
+    }
+    const plan: Plan = { lsn: at, control };
     const cursor: Cursor = { part: 0, done: 0, pages: 0 };
-    // The plan comes with the last of the facts: without it there is nothing to go on with, and the next attempt clears the store.
-    base.checkpoint((batch) => {
-      batch.put(PLAN_KEY, Buffer.from(JSON.stringify(plan)));
-      batch.put(CURSOR_KEY, Buffer.from(JSON.stringify(cursor)));
-    });
+    // The plan comes with the last rows: without it there is nothing to go on with, and the next attempt clears the store.
+    putHorizon(batch, MAIN_BRANCH, at);
+    batch.put(PLAN_KEY, Buffer.from(JSON.stringify(plan)));
+    batch.put(CURSOR_KEY, Buffer.from(JSON.stringify(cursor)));
+    batch.write(false);
+    store.parts.forks.forget();
     return new PageRebuild(store, plan, cursor);
   }
 
@@ -111,8 +118,8 @@ export class PageRebuild {
     return this.plan.lsn;
   }
 
-  get segmentSize(): number {
-    return this.plan.control.segmentSize;
+  get control(): ControlState {
+    return this.plan.control;
   }
 
   get pagesDone(): number {
@@ -127,16 +134,19 @@ export class PageRebuild {
     return { ...step, first: step.first + done, count: Math.min(pagesMax, step.count - done) };
   }
 
-  /** Takes the pages of the step that next() gave, `step.count` * 8192 bytes. Pages of zeros are left out of relations. */
-  put(step: RebuildStep, bytes: Buffer): void {
-    if (bytes.length !== step.count * BLCKSZ)
-      throw new DbError('PAGE_BAD_IMPORT', `${bytes.length} bytes for ${step.count} pages`, {
-        reaction: 'retry',
-      });
-    for (let i = 0; i < step.count; i++) {
-      const page = bytes.subarray(i * BLCKSZ, (i + 1) * BLCKSZ);
-      if (step.kind === 'slru') this.importer.slruPage(step.slru, step.first + i, page);
-      else this.importer.page({ ...step.rel, blkno: step.first + i }, page);
+  /** Takes the pages of the step that next() gave; those that were never written are not among them. Throws PAGE_BAD_IMPORT. */
+  put(step: RebuildStep, images: readonly BaseImage[]): void {
+    const batch = this.store.parts.db.batch();
+    for (const { blkno, version, image } of images) {
+      assertVersion(version, this.lsn);
+      if (blkno < step.first || blkno >= step.first + step.count)
+        throw new DbError('PAGE_BAD_IMPORT', `block ${blkno} was not asked for`, { reaction: 'retry' });
+      const key =
+        step.kind === 'slru'
+          ? this.slruKey.setPage(MAIN_BRANCH, step.slru, blkno)
+          : this.pageKey.setPage(MAIN_BRANCH, step.rel, step.rel.fork, blkno);
+      batch.put(key.set(version, Kind.coalesced), image);
+      this.store.parts.counters.versionsWritten++;
     }
     const { cursor } = this;
     cursor.done += step.count;
@@ -145,17 +155,23 @@ export class PageRebuild {
       cursor.part += 1;
       cursor.done = 0;
     }
-    this.importer.checkpoint((batch) => batch.put(CURSOR_KEY, Buffer.from(JSON.stringify(cursor))));
+    batch.put(CURSOR_KEY, Buffer.from(JSON.stringify(cursor)));
+    batch.write(false);
   }
 
   /** Everything is here: makes it durable, and the state at `lsn` for readers. */
   finish(): void {
     if (this.next(1)) throw new Error('the rebuild is not finished');
-    this.importer.finish(this.plan.control, this.plan.control.lastRecordLsn);
-    const batch = this.store.parts.db.batch();
+    const { store, plan } = this;
+    const { db, facts } = store.parts;
+    const batch = db.batch();
+    const control = Buffer.from(JSON.stringify(plan.control));
+    facts.put(batch, MAIN_BRANCH, FactClass.control, EMPTY_ID, plan.lsn, control);
     batch.delete(PLAN_KEY);
     batch.delete(CURSOR_KEY);
-    batch.write(false); // a store that is not empty has no use for them, so it does not matter when they go
+    store.commit(batch, { appliedLsn: plan.lsn, lastRecordLsn: plan.control.lastRecordLsn });
+    store.sync();
+    store.raiseHorizon(plan.lsn);
   }
 }
 

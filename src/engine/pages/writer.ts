@@ -5,7 +5,7 @@
 import type { Lsn } from '../lsn.js';
 import { BLCKSZ } from '../page/constants.js';
 import { vmBlockOf } from '../page/vm.js';
-import { applyRecord, changesBlock } from '../redo/index.js';
+import { applyReplayable, changesBlock } from '../redo/index.js';
 import { ForkNumber, type BlockRef, type RelFileLocator, type WalRecord } from '../wal/types.js';
 import type { CoalesceQueue } from './coalesce.js';
 import type { SlruName } from './effects/types.js';
@@ -180,7 +180,7 @@ export class PageWriter {
 
   private image(fork: Fork, rec: WalRecord, block: BlockRef): void {
     const page = Buffer.alloc(BLCKSZ);
-    applyRecord(page, rec, block, this.parts.redo);
+    applyReplayable(page, rec, block, this.parts.redo);
     this.put(fork, block.blkno, rec.endLsn, Kind.image, encodeImage(page));
     this.queue.pageBase(fork, block.blkno);
   }

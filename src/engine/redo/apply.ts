@@ -40,6 +40,15 @@ export function applyRecord(page: Buffer, rec: WalRecord, block: BlockRef, ctx: 
   }
 }
 
+/** As applyRecord(), for a record that has just passed assertReplayable(): its form is not checked again for each of its blocks. */
+export function applyReplayable(page: Buffer, rec: WalRecord, block: BlockRef, ctx: RedoContext): RedoResult {
+  try {
+    return applyChecked(page, rec, block, ctx, redoOpOf(rec));
+  } catch (err) {
+    throw located(err, rec, block);
+  }
+}
+
 function applyChecked(
   page: Buffer,
   rec: WalRecord,

@@ -1,5 +1,5 @@
 /** Redo, as other parts of the engine use it. */
-export { applyRecord, assertReplayable, changesBlock, type RedoResult } from './apply.js';
+export { applyRecord, applyReplayable, assertReplayable, changesBlock, type RedoResult } from './apply.js';
 export { recordTypeName, redoTables } from './tables.js';
 export { applyVmClear, implicitVmClears, type VmClear } from './vm-clear.js';
 export { maskPage } from './mask.js';
