@@ -28,7 +28,7 @@ const GROUPS =
         ...['heap', 'ddl', 'locks', 'mixed', 'btree', 'hash', 'gin', 'gist', 'spgist', 'brin', 'generic'],
         ...['multixact', 'system', 'left-prepared', 'slow-truncate', 'slow-large'],
       ].map((name) => [name])
-    : [(process.env['WORKLOADS'] ?? 'heap,gin,spgist,brin').split(',')];
+    : [(process.env['WORKLOADS'] ?? 'heap,gin,spgist').split(',')];
 const SETTINGS = {
   max_prepared_transactions: '10',
   track_commit_timestamp: 'on',

@@ -13,7 +13,7 @@ import { withStorageSettings } from '../helpers/storage-settings.js';
 
 const MIB = 1024 * 1024;
 /** Log that each of two loads writes at least, and how long it runs at least. */
-const LOAD_BYTES = Number(process.env['LOAD_MIB'] ?? 40) * MIB;
+const LOAD_BYTES = Number(process.env['LOAD_MIB'] ?? 20) * MIB;
 const LOAD_MS = Number(process.env['LOAD_MS'] ?? 5000);
 const RETAINED_BYTES = 16 * MIB;
 
