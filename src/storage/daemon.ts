@@ -263,7 +263,7 @@ export class StorageDaemon {
       scl: log.durableEnd,
       commitLsn: acceptor.state.commitLsn,
       appliedLsn: pages.appliedLsn,
-      gcLsn: this.pages.horizon,
+      gcLsn: pages.horizon,
     };
   }
 
