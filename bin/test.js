@@ -26,7 +26,7 @@ function step(what, command, args) {
 }
 
 /** What needs whole clusters mostly waits for them; what else there is keeps the other core busy meanwhile, and is told afterwards. */
-const CLUSTERS = ['cluster', 'commands', 'compute', 'e2e'];
+const CLUSTERS = ['cluster', 'commands', 'e2e'];
 
 async function tests() {
   const found = readdirSync(path.join(root, 'test'), { recursive: true }).filter((name) =>
