@@ -3,9 +3,9 @@
  * npm test: everything that CI runs, in a fresh clone too. Installs the dependencies when they are missing, builds, checks types, style
  * and format, then runs the tests. Arguments go to mocha instead of the whole suite: npm test -- test/e2e/faults.test.ts
  */
-import { Buffer } from 'node:buffer';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,38 +25,19 @@ function step(what, command, args) {
   console.log(`== ${what}: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
 }
 
-/** What needs whole clusters mostly waits for them; what else there is keeps the other core busy meanwhile, and is told afterwards. */
-const CLUSTERS = ['cluster', 'commands', 'e2e'];
+/** What starts whole clusters mostly waits for them: one test file more at a time than there are processors keeps these busy. */
+const JOBS = availableParallelism() + 1;
+/** Folders with the longest files: begun first, so that no processor is left with one of them at the end. */
+const LONG_FIRST = ['e2e', 'commands', 'storage', 'engine'];
 
-async function tests() {
+/** Every test file, in an order that lets JOBS of them run side by side to one end. */
+function allTests() {
   const found = readdirSync(path.join(root, 'test'), { recursive: true }).filter((name) =>
     name.endsWith('.test.ts'),
   );
-  const folders = [...new Set(found.map((name) => name.split(path.sep)[0]))];
-  const files = (names) => names.map((name) => `test/${name}/**/*.test.ts`);
-  const others = folders.filter((name) => !CLUSTERS.includes(name));
-  console.log('\n== tests');
-  const begun = Date.now();
-  const [first, second] = await Promise.all([mocha(files(CLUSTERS), true), mocha(files(others), false)]);
-  process.stdout.write(second.output);
-  console.log(`== tests: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
-  process.exitCode = first.status || second.status;
-}
-
-/** Runs to its end, whatever becomes of the other. */
-function mocha(patterns, live) {
-  const child = spawn(bin('mocha'), patterns, {
-    cwd: root,
-    stdio: ['ignore', live ? 'inherit' : 'pipe', live ? 'inherit' : 'pipe'],
-    env: { ...process.env, AURORA_COMPILED_DAEMONS: '1' },
-  });
-  const parts = [];
-  child.stdout?.on('data', (part) => parts.push(part));
-  child.stderr?.on('data', (part) => parts.push(part));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (status) => resolve({ status: status ?? 1, output: Buffer.concat(parts) }));
-  });
+  const rank = (name) => LONG_FIRST.indexOf(name.split(path.sep)[0]) + 1 || LONG_FIRST.length + 1;
+  const bySize = (a, b) => rank(a) - rank(b) || (a < b ? -1 : 1);
+  return found.sort(bySize).map((name) => path.join('test', name));
 }
 
 for (const program of ['psql', 'pgbench', 'cc']) {
@@ -78,5 +59,5 @@ if (chosen.length > 0) {
   step('types', bin('tsc'), ['-p', 'test']);
   step('lint', bin('eslint'), ['.', '--max-warnings', '0']);
   step('format', bin('prettier'), ['--check', '--log-level', 'warn', 'src', 'commands', 'test', 'bin']);
-  await tests();
+  step('tests', bin('mocha'), ['--parallel', '--jobs', String(JOBS), ...allTests()]);
 }

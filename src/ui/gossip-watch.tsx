@@ -1,4 +1,5 @@
 /** `aurora inspect gossip --watch` on a terminal: the views, drawn anew as they change, until q or ^C. */
+import './live.js';
 import { useEffect, useState, type ReactNode } from 'react';
 import { Box, Text, render, useApp, useInput, useStdout } from 'ink';
 import { errorMessage } from '../engine/errors.js';

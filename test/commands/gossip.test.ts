@@ -105,7 +105,7 @@ describe('aurora inspect gossip', function () {
     it(`--watch on a terminal draws anew, and ends at ${name} with the terminal as it was`, async function () {
       if (spawnSync('script', ['--version']).error) this.skip();
       const command = `stty rows 30 cols 150; stty -g; ${process.execPath} ${PROGRAM} inspect gossip -D ${volume.root} --watch; echo "status $?"; stty -g`;
-      const child = spawn('script', ['-qefc', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
+      const child = spawn('script', ['-qefc', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, CI: 'true' } }); // a terminal is one there, too
       let out = '';
       let frames = 0;
       child.stdout.on('data', (chunk: Buffer) => {
