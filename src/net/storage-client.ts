@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { WebSocket } from 'ws';
-import { DbError, errorMessage } from '../engine/errors.js';
+import { DbError } from '../engine/errors.js';
 import { formatLsn, INVALID_LSN, type Lsn } from '../engine/lsn.js';
 import type {
   AppendAnswer,
@@ -16,35 +15,21 @@ import type { ControlState } from '../engine/control/state.js';
 import type { GossipMessage, GossipView } from '../engine/gossip/types.js';
 import type { BaseImage, BaseRow } from '../engine/pages/base.js';
 import type { DataDirManifest, VersionInfo } from '../engine/pages/types.js';
-import { handshakeMac, newNonce, sameMac, type Handshake } from './auth.js';
 import { decodeBaseRows } from './base-codec.js';
-import { Connection, errorOf, type KeepAlive } from './connection.js';
+import { errorOf, type Connection } from './connection.js';
+import { dial, type DialOptions, type Endpoint } from './dial.js';
 import { gossipMessage } from './gossip-codec.js';
 import { decodeManifest } from './manifest-codec.js';
 import * as m from './messages.js';
 import { learnerOf } from './learner.js';
-import type { NodeStatus, Role } from './node-status.js';
+import type { NodeStatus } from './node-status.js';
 import type { Of, Shape } from './wire.js';
 
-export interface Endpoint {
-  host: string;
-  port: number;
-}
+export type { Endpoint } from './dial.js';
 
-export interface StorageClientOptions {
-  secret: Buffer;
-  volumeId: string;
-  role: Role;
-  /** Who we are, for the node's log and status (compute name, node id). */
-  clientId: string;
-  /** Refuse any other node at this address; default: any node of the volume. */
-  nodeId?: string;
-  connectTimeoutMs?: number;
+export interface StorageClientOptions extends DialOptions {
   /** For requests that do not say; 0 = none. */
   requestTimeoutMs?: number;
-  keepAlive?: KeepAlive;
-  /** Ends an attempt to connect; later it has no effect. */
-  signal?: AbortSignal;
 }
 
 export interface PageRun {
@@ -104,8 +89,6 @@ interface Waiting {
   timer: NodeJS.Timeout | undefined;
 }
 
-const DEFAULT_KEEP_ALIVE: KeepAlive = { pingMs: 2000, deadMs: 10_000 };
-
 /**
  * One authenticated connection to one storage node. Requests may overlap; answers come in any order. Appends are
  * fire-and-forget: their results are the events. After `close` the client is spent: connect again (see ConnectionKeeper).
@@ -127,48 +110,10 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
     connection.on('close', (reason) => this.closed(reason));
   }
 
-  /** Connects and authenticates. Throws NET_CONNECT, NET_TIMEOUT, NET_AUTH, NET_WRONG_VOLUME, NET_WRONG_NODE, WIRE_VERSION. */
+  /** Connects and authenticates; see dial() for what it throws. */
   static async connect(endpoint: Endpoint, options: StorageClientOptions): Promise<StorageClient> {
-    const where = `${endpoint.host}:${endpoint.port}`;
-    const timeoutMs = options.connectTimeoutMs ?? 5000;
-    const ws = new WebSocket(
-      `ws://${endpoint.host.includes(':') ? `[${endpoint.host}]` : endpoint.host}:${endpoint.port}/`,
-      {
-        perMessageDeflate: false,
-        maxPayload: m.FRAME_BYTES_MAX,
-        handshakeTimeout: timeoutMs,
-        // Masks protect proxies from browsers. Between daemons they would cost a copy of every log byte; all zero is legal.
-        generateMask: (mask) => mask.fill(0),
-      },
-    );
-    const connection = new Connection(ws, `storage node ${where}`, options.keepAlive ?? DEFAULT_KEEP_ALIVE);
-    const opened = new Promise<void>((resolve) => ws.once('open', () => resolve()));
-    const closed = new Promise<never>((_, reject) =>
-      connection.once('close', (err) => reject(err ?? new DbError('NET_CLOSED', `${where} was closed`))),
-    );
-    closed.catch(() => undefined); // raced below; later closes are the client's business
-    const timer = setTimeout(
-      () => connection.destroy(new DbError('NET_TIMEOUT', `no answer from ${where} within ${timeoutMs} ms`)),
-      timeoutMs,
-    );
-    const abort = (): void =>
-      connection.destroy(new DbError('NET_CLOSED', `connecting to ${where} was given up`));
-    options.signal?.addEventListener('abort', abort, { once: true });
-    try {
-      await Promise.race([opened, closed]);
-      const nodeId = await authenticate(connection, closed, options);
-      return new StorageClient(connection, nodeId, endpoint, options.requestTimeoutMs ?? 30_000);
-    } catch (err) {
-      connection.destroy();
-      if (err instanceof DbError && err.code === 'NET_FAILED')
-        throw new DbError('NET_CONNECT', `cannot connect to ${where}: ${errorMessage(err.cause ?? err)}`, {
-          cause: err,
-        });
-      throw err;
-    } finally {
-      clearTimeout(timer);
-      options.signal?.removeEventListener('abort', abort);
-    }
+    const { connection, nodeId } = await dial(endpoint, options);
+    return new StorageClient(connection, nodeId, endpoint, options.requestTimeoutMs ?? 30_000);
   }
 
   get isOpen(): boolean {
@@ -412,48 +357,4 @@ export function encodeAppend(request: AppendRequest): Buffer {
 
 function closedHere(nodeId: string): DbError {
   return new DbError('NET_CLOSED', `the connection to node ${nodeId} was closed`);
-}
-
-/** The client's half of auth.ts; returns the node's name. */
-async function authenticate(
-  connection: Connection,
-  closed: Promise<never>,
-  options: StorageClientOptions,
-): Promise<string> {
-  const next = async <S extends Shape>(message: m.Message<S>): Promise<Of<S>> => {
-    const frame = await Promise.race([
-      new Promise<m.Frame>((resolve) => connection.once('frame', resolve)),
-      closed,
-    ]);
-    if (!m.isFrameOf(frame, message))
-      throw new DbError(
-        'NET_PROTOCOL',
-        `expected ${message.name} in the handshake, got ${frame.message.name}`,
-      );
-    return frame.body;
-  };
-  const { volumeId, role, clientId, secret } = options;
-  const clientNonce = newNonce();
-  connection.send(m.Hello, { volumeId, role, clientId, nodeId: options.nodeId ?? '', nonce: clientNonce });
-  const challenge = await next(m.Challenge);
-  const about: Handshake = {
-    volumeId,
-    role,
-    clientId,
-    nodeId: challenge.nodeId,
-    clientNonce,
-    nodeNonce: challenge.nonce,
-  };
-  connection.send(m.Authenticate, { mac: handshakeMac(secret, 'client', about) });
-  const welcome = await next(m.Welcome);
-  if (!sameMac(welcome.mac, handshakeMac(secret, 'node', about)))
-    throw new DbError('NET_AUTH', `${connection.peerName} does not know the cluster secret`, {
-      reaction: 'usage',
-    });
-  if (options.nodeId !== undefined && options.nodeId !== challenge.nodeId)
-    throw new DbError(
-      'NET_WRONG_NODE',
-      `${connection.peerName} is node ${challenge.nodeId}, not ${options.nodeId}`,
-    );
-  return challenge.nodeId;
 }
