@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DbError, errorMessage } from '../engine/errors.js';
+import { environmentSettings } from '../net/environment-settings.js';
 import { MAX_SOCKET_DIR } from './cluster-dirs.js';
 import type { StorageNodeEndpoint } from './storage-links.js';
 
@@ -45,7 +46,10 @@ const DEFAULTS = {
   electTimeoutMs: 30_000,
 };
 
-/** Reads and checks the file. Throws USAGE_CONFIG naming the file and the field. */
+/**
+ * Reads and checks the file. AURORA_COMPUTE_SETTINGS, a JSON object, goes before what is in it, for experiments.
+ * Throws USAGE_CONFIG naming the file and the field.
+ */
 export function loadComputeConfig(file: string): ComputeConfig {
   let raw: unknown;
   try {
@@ -58,7 +62,11 @@ export function loadComputeConfig(file: string): ComputeConfig {
   const bad = (field: string, want: string): DbError =>
     new DbError('USAGE_CONFIG', `${file}: "${field}" must be ${want}`);
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) throw bad('(root)', 'an object');
-  const config = { ...DEFAULTS, ...raw } as ComputeConfig;
+  const config = {
+    ...DEFAULTS,
+    ...raw,
+    ...environmentSettings('AURORA_COMPUTE_SETTINGS'),
+  } as ComputeConfig;
   for (const field of ['volumeId', 'name', 'dir', 'socketDir', 'secretFile', 'superuser', 'host'] as const) {
     if (typeof config[field] !== 'string' || config[field] === '') throw bad(field, 'a non-empty string');
   }

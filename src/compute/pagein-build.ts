@@ -81,10 +81,13 @@ export async function probePagein(library: string, install: PgInstall): Promise<
   );
 }
 
-/** Environment for the postmaster. It is ended (immediate shutdown) when this process dies: spawn it from the main thread. */
+/**
+ * Environment for the postmaster. What is preloaded into this process anyway (an allocator, say) comes after the page-in library. It is ended (immediate shutdown)
+ * when this process dies: spawn it from the main thread.
+ */
 export function pageinEnvironment(settings: PageinEnvironment): Record<string, string> {
   return {
-    LD_PRELOAD: settings.library,
+    LD_PRELOAD: [settings.library, process.env['LD_PRELOAD']].filter(Boolean).join(':'),
     AURORA_PAGEIN_DATA: settings.dataDir,
     AURORA_PAGEIN_MAPS: settings.mapsDir,
     AURORA_PAGEIN_SOCKET: settings.agentSocket,

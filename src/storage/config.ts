@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DbError, errorMessage } from '../engine/errors.js';
 import type { PageStoreOptions } from '../engine/pages/types.js';
+import { environmentSettings } from '../net/environment-settings.js';
 import { PAGES_MAX } from '../net/messages.js';
 import type { RetentionConfig, VacuumConfig } from './vacuum-service.js';
 
@@ -182,22 +183,7 @@ export function redoVerifySetting(configured: boolean | undefined): boolean {
   );
 }
 
-/** AURORA_STORAGE_SETTINGS: a JSON object of settings that go before those of the file, for experiments. Throws USAGE_CONFIG. */
-function environmentSettings(): Partial<StorageConfigInput> {
-  const text = process.env['AURORA_STORAGE_SETTINGS'];
-  if (text === undefined || text === '') return {};
-  try {
-    return JSON.parse(text) as Partial<StorageConfigInput>;
-  } catch (cause) {
-    throw new DbError(
-      'USAGE_CONFIG',
-      `environment variable AURORA_STORAGE_SETTINGS is not JSON: ${errorMessage(cause)}`,
-      { cause },
-    );
-  }
-}
-
-/** Throws USAGE_CONFIG with the file's name. */
+/** AURORA_STORAGE_SETTINGS, a JSON object, goes before what is in the file, for experiments. Throws USAGE_CONFIG with the file's name. */
 export function loadStorageConfig(file: string): StorageConfig {
   let input: StorageConfigInput;
   try {
@@ -209,7 +195,10 @@ export function loadStorageConfig(file: string): StorageConfig {
       { cause },
     );
   }
-  return storageConfig({ ...input, ...environmentSettings() }, path.dirname(path.resolve(file)));
+  return storageConfig(
+    { ...input, ...environmentSettings('AURORA_STORAGE_SETTINGS') },
+    path.dirname(path.resolve(file)),
+  );
 }
 
 function isPort(value: unknown): boolean {

@@ -31,6 +31,19 @@ describe('compute configuration', () => {
     return loadComputeConfig(file);
   };
 
+  it('takes settings of the environment before those of the file', async () => {
+    process.env['AURORA_COMPUTE_SETTINGS'] = JSON.stringify({ port: 6543, electTimeoutMs: 5000 });
+    try {
+      const config = await load(GOOD);
+      assert.equal(config.port, 6543);
+      assert.equal(config.electTimeoutMs, 5000);
+      process.env['AURORA_COMPUTE_SETTINGS'] = '{';
+      await assert.rejects(load(GOOD), (err) => isDbError(err, 'USAGE_CONFIG'));
+    } finally {
+      delete process.env['AURORA_COMPUTE_SETTINGS'];
+    }
+  });
+
   it('fills in what was left out', async () => {
     const config = await load(GOOD);
     assert.equal(config.host, '127.0.0.1');
