@@ -7,11 +7,9 @@ import { promises as fs } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { parseLsn, type Lsn } from '../../src/engine/lsn.js';
-import { loadSecret } from '../../src/net/secret.js';
-import { StorageClient } from '../../src/net/storage-client.js';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
+import { assertSamePages } from '../helpers/same-pages.js';
 
 describe('e2e: rebuild of a storage node', function () {
   this.timeout(180_000);
@@ -60,48 +58,6 @@ describe('e2e: rebuild of a storage node', function () {
     await eventually(`node ${id} votes`, async () => (await report(id)).voter === true, 60_000);
   }
 
-  /** All nodes give the same pages of every relation at one LSN. */
-  async function same(): Promise<void> {
-    const status = await cluster.status();
-    const lsn = parseLsn(status.volume.commitLsn!);
-    const clients = await Promise.all(
-      cluster.storageNodes.map((node) =>
-        StorageClient.connect(node, {
-          secret: loadSecret(cluster.layout.secret),
-          volumeId: status.volume.id,
-          role: 'tool',
-          clientId: 'test',
-        }),
-      ),
-    );
-    try {
-      for (const client of clients) await client.waitApplied({ lsn, timeoutMs: 20_000 });
-      const manifests = await Promise.all(clients.map((client) => client.manifest({ lsn })));
-      for (const manifest of manifests) assert.deepEqual(manifest, manifests[0]);
-      for (const rel of manifests[0]!.relations)
-        for (let blkno = 0; blkno < rel.nblocks; blkno += 500)
-          await samePages(clients, { ...rel, blkno, count: Math.min(500, rel.nblocks - blkno), lsn });
-    } finally {
-      for (const client of clients) client.close();
-    }
-  }
-
-  async function samePages(
-    clients: StorageClient[],
-    run: {
-      spcOid: number;
-      dbOid: number;
-      relNumber: number;
-      fork: number;
-      blkno: number;
-      count: number;
-      lsn: Lsn;
-    },
-  ): Promise<void> {
-    const [first, ...others] = await Promise.all(clients.map((client) => client.getPages(run)));
-    for (const pages of others) assert.ok(pages.equals(first!), JSON.stringify(run));
-  }
-
   /** Without `id`, the two others make the write quorum: each of them counts. */
   async function goesOnWithout(id: string): Promise<void> {
     await cluster.killStorage(id);
@@ -119,7 +75,7 @@ describe('e2e: rebuild of a storage node', function () {
     await votes('2');
     assert.equal((await report('2')).rebuild, null);
     await goesOnWithout('3');
-    await same();
+    await assertSamePages(cluster);
   });
 
   for (const [id, part, other] of [
@@ -132,7 +88,7 @@ describe('e2e: rebuild of a storage node', function () {
       await cluster.startStorage(id);
       await votes(id);
       await goesOnWithout(other);
-      await same();
+      await assertSamePages(cluster);
     });
 
   it('that is killed again and again while it is rebuilt', async () => {
@@ -146,7 +102,7 @@ describe('e2e: rebuild of a storage node', function () {
     await cluster.startStorage('2');
     await votes('2');
     await goesOnWithout('1');
-    await same();
+    await assertSamePages(cluster);
   });
 
   it('without an error at any client, and with every acknowledged transfer there, on a compute made anew, too', async () => {
