@@ -172,9 +172,9 @@ export function signalTo(pid: number, signal: NodeJS.Signals): void {
 
 /** Waits for a process that is not our child to end; there is no event for that, so it asks, as pg_ctl does. */
 export async function gone(pid: number, timeoutMs: number): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   while (isAlive(pid)) {
-    if (Date.now() > deadline) return false;
+    if (performance.now() > deadline) return false;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return true;

@@ -188,7 +188,7 @@ export class ComputeDaemon {
   }
 
   private countCrash(reason: DbError): void {
-    const now = Date.now();
+    const now = performance.now();
     this.crashes.push(now);
     if (this.crashes.length > CRASHES_MAX) this.crashes.shift();
     if (this.crashes.length === CRASHES_MAX && now - this.crashes[0]! < CRASH_WINDOW_MS) {

@@ -32,7 +32,7 @@ export async function elect(
   log: Logger,
   timeoutMs: number,
 ): Promise<Election> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   const writerId = randomUUID();
   let beat = 0;
   for (let contended = 0; contended < CONTENDED_MAX;) {
@@ -46,7 +46,7 @@ export async function elect(
     if (election) return election;
     beat = Math.max(beat, core.highestEpochSeen);
     if (core.phase === 'fenced') contended++;
-    else if (Date.now() > deadline) {
+    else if (performance.now() > deadline) {
       const learners = core.allProgress().filter((node) => node.learner !== null);
       throw quorumLost(links, config, learners.length);
     }
@@ -77,7 +77,7 @@ async function leadFromDonor(
   while (core.phase === 'elected') {
     const donor = core.donor!;
     const client = links.client(donor.nodeId);
-    const patienceMs = Math.max(deadline - Date.now(), ATTEMPT_MS);
+    const patienceMs = Math.max(deadline - performance.now(), ATTEMPT_MS);
     try {
       if (!client) throw new DbError('NET_CLOSED', 'its connection was lost');
       const { recordEnd } = await client.logTail(patienceMs, core.epoch);
@@ -138,7 +138,10 @@ async function enoughNodes(links: StorageLinks, config: QuorumConfig, deadline: 
       const refused = links.unusable;
       if (config.voters.length - refused.size < config.electQuorum) done([...refused.values()].at(-1));
     };
-    const timer = setTimeout(() => done(quorumLost(links, config, 0)), Math.max(deadline - Date.now(), 0));
+    const timer = setTimeout(
+      () => done(quorumLost(links, config, 0)),
+      Math.max(deadline - performance.now(), 0),
+    );
     links.on('up', onUp);
     links.on('unusable', onUnusable);
     onUnusable();

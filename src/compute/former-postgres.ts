@@ -29,9 +29,9 @@ async function evict(lockFile: string, log: Pick<Logger, 'info'>): Promise<void>
   if (pid === null) return;
   log.info({ pid }, 'waiting for the former PostgreSQL to end');
   signal(pid, 'SIGQUIT');
-  const deadline = Date.now() + PATIENCE_MS;
+  const deadline = performance.now() + PATIENCE_MS;
   for (let killed = false; postmasterOf(lockFile) === pid;) {
-    if (Date.now() > deadline + (killed ? PATIENCE_MS : 0)) {
+    if (performance.now() > deadline + (killed ? PATIENCE_MS : 0)) {
       if (killed)
         throw new DbError(
           'COMPUTE_OLD_POSTGRES',

@@ -117,8 +117,8 @@ export class Shipper {
   /** PostgreSQL ended our walsender (an administrator may do that): connect again while it runs. */
   private async reconnect(systemId: string): Promise<void> {
     let last: unknown;
-    const deadline = Date.now() + (this.options.patienceMs ?? PATIENCE_MS);
-    while (Date.now() < deadline && !this.closed) {
+    const deadline = performance.now() + (this.options.patienceMs ?? PATIENCE_MS);
+    while (performance.now() < deadline && !this.closed) {
       try {
         await this.start(systemId);
         return;

@@ -106,7 +106,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
 
   /** How long records have waited without any of them being committed. */
   get stalledForMs(): number {
-    return this.backlogBytes > 0 ? Date.now() - this.waitingSinceMs : 0;
+    return this.backlogBytes > 0 ? performance.now() - this.waitingSinceMs : 0;
   }
 
   get isFenced(): boolean {
@@ -142,7 +142,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
         `WAL at ${formatLsn(begin)} does not follow the log's end ${formatLsn(this.buffer.end)}`,
       );
     }
-    if (this.backlogBytes === 0) this.waitingSinceMs = Date.now();
+    if (this.backlogBytes === 0) this.waitingSinceMs = performance.now();
     this.buffer.push(bytes);
     this.scanner.push(begin, bytes);
     this.core.appended(this.buffer.end, this.scanner.recordEnd);
@@ -318,7 +318,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       return;
     }
     if (this.core.commitLsn > before) {
-      this.waitingSinceMs = Date.now();
+      this.waitingSinceMs = performance.now();
       this.trim();
       this.emit('commit', this.core.commitLsn);
       this.commitNews ??= setTimeout(() => {

@@ -11,6 +11,7 @@ import * as m from '../../src/net/messages.js';
 import type { NodeStatus } from '../../src/net/node-status.js';
 import { FrameServer, type FrameServerOptions, type Session } from '../../src/net/server.js';
 import { StorageClient, type StorageClientOptions } from '../../src/net/storage-client.js';
+import { FaultNet } from '../chaos/fault-net.js';
 
 const secret = randomBytes(32);
 const STATUS = { id: 'n1' } as NodeStatus;
@@ -204,6 +205,29 @@ describe('net: connections', () => {
     await assert.rejects(connect(port, { connectTimeoutMs: 100 }), code('NET_TIMEOUT'));
     const given = connect(port, { signal: AbortSignal.timeout(20) });
     await assert.rejects(given, code('NET_CLOSED'));
+  });
+
+  it('keep a peer that speaks when somebody sets the clock, and notice one that is cut off all the same', async () => {
+    const { port } = await serve();
+    const network = new FaultNet();
+    running.push({ close: () => network.close() });
+    const { port: proxied } = await network.link('client', 'node', { host: '127.0.0.1', port });
+    const client = await connect(proxied, { keepAlive: { pingMs: 10, deadMs: 2000 } });
+    const wallClock = Date.now;
+    try {
+      for (const hours of [5, -5]) {
+        Date.now = () => wallClock() + hours * 3_600_000;
+        const begun = performance.now();
+        while (performance.now() - begun < 100) await client.status();
+        assert.ok(client.isOpen, `cut when the clock jumped by ${hours} h`);
+      }
+      const closed = once(client, 'close') as Promise<[DbError | null]>;
+      network.set('node', 'client', 'drop');
+      Date.now = () => wallClock() - 10 * 3_600_000;
+      assert.equal((await closed)[0]?.code, 'NET_DEAD');
+    } finally {
+      Date.now = wallClock;
+    }
   });
 
   it('say in one line that a port is taken', async () => {
