@@ -37,9 +37,13 @@ With --watch the views are drawn anew every second until q or ^C; when the outpu
         this.log(flags.json ? JSON.stringify(gossipJson(nodes), null, 2) : gossipText(nodes));
       } else if (!flags.json && process.stdout.isTTY && process.stdin.isTTY) {
         await tool.ask(); // a cluster that does not run is an error, not a picture
-        const { watchGossip } = await import('../../src/ui/gossip-watch.js');
+        const { showLive } = await import('../../src/ui/live.js');
         const look = async (): Promise<ReturnType<typeof gossipLines>> => gossipLines(await tool.look());
-        await watchGossip({ title: root, refreshMs: REFRESH_MS, look });
+        const moreHint = '--node N shows one node';
+        await showLive(
+          { title: root, refreshMs: REFRESH_MS, look, lines: (lines) => lines, moreHint },
+          'inline',
+        );
       } else {
         await this.follow(tool, flags.json);
       }

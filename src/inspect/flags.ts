@@ -6,6 +6,16 @@ import { parseLsn, type Lsn } from '../engine/lsn.js';
 
 export const lsnFlag = Flags.custom<Lsn>({ helpValue: 'LSN', parse: async (text) => parseLsn(text) });
 
+/** A number of seconds, fractions allowed. */
+export const secondsFlag = Flags.custom<number, { min: number; max: number }>({
+  helpValue: 'SECONDS',
+  parse: async (text, _context, { min, max }) => {
+    const value = /^\d*\.?\d+$/.test(text) ? Number(text) : NaN;
+    if (value >= min && value <= max) return value;
+    throw new Error(`expected a number of seconds from ${min} to ${max}, not "${text}"`);
+  },
+});
+
 /** A writer with back-pressure; resolves to false once the reader has gone (`| head`), which is no failure. */
 export function outputWriter(out: Writable): (text: string) => Promise<boolean> {
   let gone = false;

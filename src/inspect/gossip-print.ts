@@ -1,12 +1,9 @@
 /** Gossip views as lines of text, the same for the terminal's live view and for plain output. */
-import chalk from 'chalk';
 import { formatLsn } from '../engine/lsn.js';
 import type { GossipView, MemberView } from '../engine/gossip/types.js';
 import type { NodeGossip } from './gossip.js';
-
-export type Tone = 'plain' | 'strong' | 'good' | 'doubtful' | 'bad';
-/** A line in pieces, each of one tone. */
-export type ToneLine = readonly { readonly text: string; readonly tone: Tone }[];
+import { paintLines, type Tone, type ToneLine } from './tone.js';
+import { shortAge } from './units.js';
 
 const TONES: Readonly<Record<MemberView['state'], Tone>> = {
   alive: 'good',
@@ -14,13 +11,6 @@ const TONES: Readonly<Record<MemberView['state'], Tone>> = {
   unknown: 'doubtful',
   left: 'plain',
   dead: 'bad',
-};
-const PAINT: Readonly<Record<Tone, (text: string) => string>> = {
-  plain: (text) => text,
-  strong: (text) => chalk.bold(text),
-  good: (text) => chalk.green(text),
-  doubtful: (text) => chalk.yellow(text),
-  bad: (text) => chalk.red(text),
 };
 const HEAD = [
   'member',
@@ -53,9 +43,7 @@ export function gossipLines(nodes: readonly NodeGossip[]): ToneLine[] {
 }
 
 export function gossipText(nodes: readonly NodeGossip[]): string {
-  return gossipLines(nodes)
-    .map((line) => line.map(({ text, tone }) => PAINT[tone](text)).join(''))
-    .join('\n');
+  return paintLines(gossipLines(nodes));
 }
 
 function viewLines({ members, intervalMs }: GossipView): ToneLine[] {
@@ -91,14 +79,7 @@ function row(member: MemberView): string[] {
     at(member.commitLsn),
     at(member.gcLsn),
     heard ? `${(member.load / 10).toFixed(0)}%` : '-',
-    member.self ? '-' : age(member.newsAgeMs),
+    member.self ? '-' : shortAge(member.newsAgeMs),
     member.address,
   ];
-}
-
-function age(ms: number | null): string {
-  if (ms === null) return 'never';
-  const s = ms / 1000;
-  if (s < 100) return `${s.toFixed(1)} s`;
-  return s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`;
 }

@@ -1,11 +1,11 @@
 // `aurora inspect gossip` against storage nodes: each node's view, one node's, as JSON, a node that is down, a name that is none; --watch
 // through a pipe goes on until its reader leaves or ^C, on a terminal it draws anew and ends at q and ^C with the terminal as it was.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { clusterLayout } from '../../src/cluster/layout.js';
 import { Manifest } from '../../src/cluster/manifest.js';
 import { parseLsn } from '../../src/engine/lsn.js';
+import { hasTerminal, playTerminal } from '../helpers/terminal.js';
 import { TestVolume } from '../storage/volume.js';
 import { PROGRAM, aurora, type CliResult } from './cli.js';
 
@@ -103,24 +103,15 @@ describe('aurora inspect gossip', function () {
   ] as const)
     // prettier-ignore
     it(`--watch on a terminal draws anew, and ends at ${name} with the terminal as it was`, async function () {
-      if (spawnSync('script', ['--version']).error) this.skip();
-      const command = `stty rows 30 cols 150; stty -g; ${process.execPath} ${PROGRAM} inspect gossip -D ${volume.root} --watch; echo "status $?"; stty -g`;
-      const child = spawn('script', ['-qefc', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, CI: 'true' } }); // a terminal is one there, too
-      let out = '';
-      let frames = 0;
-      child.stdout.on('data', (chunk: Buffer) => {
-        out += chunk.toString();
-        const now = out.split('q: quit').length - 1;
-        if (frames < 3 && now >= 3) child.stdin.write(key);
-        frames = now;
-      });
-      await new Promise((resolve) => child.once('close', resolve));
-      child.stdin.end();
-      assert.match(out, /view of node n1/);
-      assert.match(out, /status 0\r\n/);
-      assert.ok(out.lastIndexOf('\x1b[?25h') > out.lastIndexOf('\x1b[?25l'), 'the cursor is back');
-      const modes = [...out.matchAll(/^[0-9a-f]+(:[0-9a-f]+){10,}\r?$/gm)].map(([text]) => text.trim());
-      assert.ok(modes.length === 2 && modes[0] === modes[1], modes.join('\n'));
+      if (!hasTerminal()) this.skip();
+      const command = `${process.execPath} ${PROGRAM} inspect gossip -D ${volume.root} --watch`;
+      const { screen, status, modesKept } = await playTerminal(command, { rows: 30, columns: 150 }, (seen) =>
+        seen.split('q: quit').length > 3 ? key : null,
+      );
+      assert.match(screen, /view of node n1/);
+      assert.equal(status, 0);
+      assert.ok(screen.lastIndexOf('\x1b[?25h') > screen.lastIndexOf('\x1b[?25l'), 'the cursor is back');
+      assert.ok(modesKept);
     });
 
   it('shows a node that is down as such, and to the other as left; without any node it fails', async () => {
