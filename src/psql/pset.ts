@@ -4,7 +4,17 @@ import type { Session } from './session.js';
 import { parseBoolean, parseInteger } from './settings.js';
 import { enumComplaint } from './variables.js';
 
-const FORMATS: OutputFormat[] = ['aligned', 'asciidoc', 'csv', 'html', 'unaligned', 'wrapped'];
+const FORMATS: OutputFormat[] = [
+  'aligned',
+  'asciidoc',
+  'csv',
+  'html',
+  'latex',
+  'latex-longtable',
+  'troff-ms',
+  'unaligned',
+  'wrapped',
+];
 const onOff = (on: boolean): string => (on ? 'on' : 'off');
 const atoi = (text: string): number => parseInt(text, 10) || 0;
 
@@ -141,7 +151,10 @@ const OPTIONS: Record<string, Option> = {
   format: {
     set(print, value) {
       if (value === null) return null;
-      const matches = FORMATS.filter((name) => name.startsWith(value.toLowerCase()));
+      const word = value.toLowerCase();
+      const starting = FORMATS.filter((name) => name.startsWith(word));
+      // "latex" and what it may be short for is not to be taken for the other.
+      const matches = starting[0] === 'latex' ? ['latex' as const] : starting;
       if (matches.length > 1)
         return `\\pset: ambiguous abbreviation "${value}" matches both "${matches[0]}" and "${matches[1]}"`;
       if (matches.length === 0) return `\\pset: allowed formats are ${FORMATS.join(', ')}`;

@@ -13,7 +13,7 @@ export const opts = (name: string, options: string[], ...commands: string[]): Ca
   name,
   args: ['-X', ...options, ...commands.flatMap((command) => ['-c', command])],
 });
-const script = (name: string, stdin: string, ...options: string[]): Case => ({
+export const script = (name: string, stdin: string, ...options: string[]): Case => ({
   name,
   args: ['-X', ...options],
   stdin,

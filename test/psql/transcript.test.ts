@@ -16,11 +16,6 @@ import { baseEnv, requireRealPsql, runOurs, runReal, type Transcript } from './h
 const DIFFERENCES: { why: string; from: RegExp; to: string }[] = [
   { why: 'the program calls itself "aurora psql"', from: /^(?:\/usr\/\S*\/)?psql: /gm, to: 'aurora psql: ' },
   { why: 'and so do its hints', from: /Try "psql --help"/g, to: 'Try "aurora psql --help"' },
-  {
-    why: 'fewer output formats',
-    from: /allowed formats are .*$/gm,
-    to: 'allowed formats are aligned, asciidoc, csv, html, unaligned, wrapped',
-  },
 ];
 
 /** Process ids differ from run to run. */

@@ -1,15 +1,22 @@
 import { printAligned } from './aligned.js';
 import { printAsciidoc, printAsciidocVertical, printHtml, printHtmlVertical } from './markup.js';
 import { printCsv, printCsvVertical, printUnaligned, printUnalignedVertical } from './plain.js';
-import type { Align, Out, PrintOptions, TableContent } from './types.js';
+import type { Align, Out, OutputFormat, PrintOptions, TableContent } from './types.js';
+import { printLatex, printLatexVertical, printLongtable, printTroff, printTroffVertical } from './typeset.js';
 import { printVertical } from './vertical.js';
 
 type Printer = (table: TableContent, options: PrintOptions, out: Out) => void;
 
-const PLAIN: Record<'asciidoc' | 'csv' | 'html' | 'unaligned', { upright: Printer; expanded: Printer }> = {
+const PLAIN: Record<
+  Exclude<OutputFormat, 'aligned' | 'wrapped'>,
+  { upright: Printer; expanded: Printer }
+> = {
   asciidoc: { upright: printAsciidoc, expanded: printAsciidocVertical },
   csv: { upright: printCsv, expanded: printCsvVertical },
   html: { upright: printHtml, expanded: printHtmlVertical },
+  latex: { upright: printLatex, expanded: printLatexVertical },
+  'latex-longtable': { upright: printLongtable, expanded: printLatexVertical },
+  'troff-ms': { upright: printTroff, expanded: printTroffVertical },
   unaligned: { upright: printUnaligned, expanded: printUnalignedVertical },
 };
 
