@@ -7,10 +7,7 @@ import { printVertical } from './vertical.js';
 
 type Printer = (table: TableContent, options: PrintOptions, out: Out) => void;
 
-const PLAIN: Record<
-  Exclude<OutputFormat, 'aligned' | 'wrapped'>,
-  { upright: Printer; expanded: Printer }
-> = {
+const PLAIN: Record<Exclude<OutputFormat, 'aligned' | 'wrapped'>, { upright: Printer; expanded: Printer }> = {
   asciidoc: { upright: printAsciidoc, expanded: printAsciidocVertical },
   csv: { upright: printCsv, expanded: printCsvVertical },
   html: { upright: printHtml, expanded: printHtmlVertical },

@@ -1,7 +1,15 @@
 /** A table to print and how to print it: what \pset sets. */
 
 export type OutputFormat =
-  'aligned' | 'asciidoc' | 'csv' | 'html' | 'latex' | 'latex-longtable' | 'troff-ms' | 'unaligned' | 'wrapped';
+  | 'aligned'
+  | 'asciidoc'
+  | 'csv'
+  | 'html'
+  | 'latex'
+  | 'latex-longtable'
+  | 'troff-ms'
+  | 'unaligned'
+  | 'wrapped';
 export type LineStyle = 'ascii' | 'old-ascii' | 'unicode';
 export type UnicodeLine = 'single' | 'double';
 /** How long the record header of expanded output is: to the table's width, the first column, the page, or N columns. */
