@@ -159,7 +159,7 @@ describe('a record that cannot be replayed', function () {
   });
 
   it('keeps a compute from starting, which says why', async () => {
-    const { status, stderr } = await broken.run('start', '--timeout', '20');
+    const { status, stderr } = await broken.run('start', '--timeout', '60');
     assert.equal(status, 1);
     assert.match(stderr, /resource manager 128/);
     assert.ok(stderr.includes(at), stderr);

@@ -12,12 +12,12 @@ import { StorageClient } from '../../src/net/storage-client.js';
 import { loadSecret } from '../../src/net/secret.js';
 import { parseLsn } from '../../src/engine/lsn.js';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
-import { eventually, TestCluster } from '../helpers/cluster.js';
+import { eventually, PATIENCE_MS, TestCluster } from '../helpers/cluster.js';
 
 const CLIENTS = 8;
 
 describe('e2e: faults', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let cluster: TestCluster;
   const acknowledged = new Set<number>();
   const unknown = new Set<number>();
@@ -192,7 +192,7 @@ describe('e2e: faults', function () {
     for (const pid of nodes) process.kill(pid, 'SIGKILL');
     await cluster.killCompute();
     await load.stop();
-    for (const pid of nodes) assert.ok(await gone(pid, 5000));
+    for (const pid of nodes) assert.ok(await gone(pid, PATIENCE_MS));
     cluster.eraseCompute();
     await cluster.start();
     await auditBank(await cluster.client(), acknowledged, unknown);
@@ -222,7 +222,7 @@ describe('e2e: faults', function () {
       logFile: path.join(cluster.layout.root, 'log', 'second.log'),
       config: { ...config, name: 'second', dir, socketDir, port },
     } as const;
-    await startDaemon(spec, 60_000);
+    await startDaemon(spec, PATIENCE_MS);
     try {
       // PostgreSQL itself was not paused: its COMMIT flushes locally and waits for the old daemon, which is fenced when it wakes up.
       let outcome: string | null = null;
@@ -251,7 +251,7 @@ describe('e2e: faults', function () {
         await client.end();
       }
     } finally {
-      assert.ok(await endDaemon(cluster.layout.run, 'compute-second', 'SIGTERM', 30_000));
+      assert.ok(await endDaemon(cluster.layout.run, 'compute-second', 'SIGTERM', PATIENCE_MS));
     }
     await cluster.start();
     const client = await cluster.client();

@@ -9,10 +9,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
+import { withStorageSettings } from '../helpers/storage-settings.js';
 import { assertSamePages } from '../helpers/same-pages.js';
 
 describe('e2e: rebuild of a storage node', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let cluster: TestCluster;
   let watcher: pg.Client;
   let load: Promise<BankResult>;
@@ -55,7 +56,7 @@ describe('e2e: rebuild of a storage node', function () {
   const report = async (id: string) => (await cluster.status()).storage.find((node) => node.id === id)!;
 
   async function votes(id: string): Promise<void> {
-    await eventually(`node ${id} votes`, async () => (await report(id)).voter === true, 60_000);
+    await eventually(`node ${id} votes`, async () => (await report(id)).voter === true, 120_000);
   }
 
   /** Without `id`, the two others make the write quorum: each of them counts. */
@@ -69,7 +70,10 @@ describe('e2e: rebuild of a storage node', function () {
     await progress(100);
     await lose('2');
     await progress(100);
-    await cluster.startStorage('2');
+    // So slow that it is caught at it, however late the answer comes.
+    await withStorageSettings({ rebuild: { bytesPerSecond: 12 * 1024 * 1024 } }, () =>
+      cluster.startStorage('2'),
+    );
     const { voter, rebuild, problem } = await report('2');
     assert.ok(voter === false && rebuild !== null && /^learner: amnesia; ./.test(problem!), problem!);
     await votes('2');

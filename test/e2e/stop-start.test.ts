@@ -14,10 +14,10 @@ import { stopCluster, type StopMode } from '../../src/cluster/stop.js';
 import { controlSocketPath } from '../../src/compute/control-path.js';
 import { isDbError } from '../../src/engine/errors.js';
 import { auditBank, createBank, runBank } from '../helpers/bank.js';
-import { eventually, TestCluster } from '../helpers/cluster.js';
+import { eventually, PATIENCE_MS, TestCluster } from '../helpers/cluster.js';
 
 describe('e2e: stop and start', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let cluster: TestCluster;
   const acknowledged = new Set<number>();
   const unknown = new Set<number>();
@@ -35,14 +35,14 @@ describe('e2e: stop and start', function () {
   });
 
   /** Stops without ending the test's own sessions first. */
-  const stop = (mode: StopMode, timeoutMs = 30_000): Promise<void> =>
+  const stop = (mode: StopMode, timeoutMs = PATIENCE_MS): Promise<void> =>
     stopCluster({ root: cluster.layout.root, mode, timeoutMs, wait: true });
 
   /** Ends the compute alone; the storage nodes run on. */
   async function stopCompute(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const pid = cluster.computePid()!;
     process.kill(pid, signal);
-    assert.ok(await gone(pid, 20_000), 'the compute does not end');
+    assert.ok(await gone(pid, PATIENCE_MS), 'the compute does not end');
   }
 
   async function inSession<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -167,13 +167,15 @@ describe('e2e: stop and start', function () {
       const pid = await eventually('the daemon is there', () => cluster.computePid());
       await new Promise((resolve) => setTimeout(resolve, delayMs)); // the moment is the subject
       process.kill(pid, 'SIGKILL');
-      assert.ok(await gone(pid, 10_000));
+      assert.ok(await gone(pid, PATIENCE_MS));
       await starting;
       await cluster.start();
       await audit();
     }
-    const terms = readdirSync(cluster.computeDir).filter((name) => name.startsWith('term-'));
-    assert.equal(terms.length, 1, 'folders of the starts that failed are still there');
+    await eventually(
+      'folders of the starts that failed are gone',
+      () => readdirSync(cluster.computeDir).filter((name) => name.startsWith('term-')).length === 1,
+    );
   });
 
   it('without a write quorum: smart and fast time out with a hint, immediate works', async () => {
@@ -190,7 +192,8 @@ describe('e2e: stop and start', function () {
     assert.ok(cluster.computePid() !== null, 'a stop that timed out goes on');
     const begun = Date.now();
     await stop('immediate');
-    assert.ok(Date.now() - begun < 8000, `immediate took ${Date.now() - begun} ms`);
+    const tookMs = Date.now() - begun;
+    assert.ok(tookMs < PATIENCE_MS / 2, `immediate took ${tookMs} ms`);
     assert.ok((await pending) instanceof Error, 'a commit without a quorum must not be acknowledged');
     await cluster.start();
     await audit();
@@ -207,7 +210,8 @@ describe('e2e: stop and start', function () {
     });
     const begun = Date.now();
     await stop('fast');
-    assert.ok(Date.now() - begun < 8000, `the stop took ${Date.now() - begun} ms`);
+    const tookMs = Date.now() - begun;
+    assert.ok(tookMs < PATIENCE_MS / 2, `the stop took ${tookMs} ms`);
     await cluster.start();
     await audit();
   });
@@ -223,7 +227,7 @@ describe('e2e: stop and start', function () {
     const said: string[] = [];
     await startCluster({
       root: cluster.layout.root,
-      timeoutMs: 60_000,
+      timeoutMs: PATIENCE_MS,
       wait: true,
       progress: (line) => said.push(line),
     });
@@ -234,7 +238,7 @@ describe('e2e: stop and start', function () {
     await work();
     await fs.rename(`${third}.away`, third!);
     // What is missing of a running cluster is started by the same command.
-    await startCluster({ root: cluster.layout.root, timeoutMs: 60_000, wait: true });
+    await startCluster({ root: cluster.layout.root, timeoutMs: PATIENCE_MS, wait: true });
     await eventually(
       'node 3 runs',
       async () => (await cluster.status()).storage.find((node) => node.id === '3')!.state === 'running',
@@ -253,7 +257,11 @@ describe('e2e: stop and start', function () {
 
   it('start --no-wait returns while the compute is starting', async () => {
     await stopCompute();
-    const { computePid } = await startCluster({ root: cluster.layout.root, timeoutMs: 60_000, wait: false });
+    const { computePid } = await startCluster({
+      root: cluster.layout.root,
+      timeoutMs: PATIENCE_MS,
+      wait: false,
+    });
     assert.equal(cluster.computePid(), computePid);
     assert.ok(existsSync(path.join(cluster.layout.run, `${computeDaemonName('primary')}.pid`)));
     await eventually('it is ready', async () => (await cluster.status()).computes[0]!.state === 'running');
@@ -265,7 +273,7 @@ describe('e2e: stop and start', function () {
     const good = await fs.readFile(file, 'utf8');
     const reload = async (text: string): Promise<void> => {
       await fs.writeFile(file, text);
-      await controlRequest(controlSocketPath(cluster.socketDir, 'primary'), 'POST', '/reload', 30_000);
+      await controlRequest(controlSocketPath(cluster.socketDir, 'primary'), 'POST', '/reload', PATIENCE_MS);
     };
     for (const [line, why] of [
       [`work_mem = 'lots'`, /invalid value for parameter "work_mem"/],
@@ -289,7 +297,7 @@ describe('e2e: stop and start', function () {
     await cluster.sql(`alter system set max_wal_senders = 0`);
     await stopCompute();
     const start = (settings: Record<string, string>): Promise<unknown> =>
-      startCluster({ root: cluster.layout.root, timeoutMs: 60_000, wait: true, settings });
+      startCluster({ root: cluster.layout.root, timeoutMs: PATIENCE_MS, wait: true, settings });
     await assert.rejects(
       start({}),
       (err) => isDbError(err) && /could not access file "not_there"/.test(err.message),
@@ -313,7 +321,12 @@ describe('e2e: stop and start', function () {
     await helper.end();
     await stopCompute();
     await assert.rejects(cluster.start(), (err) => isDbError(err) && /start -U/.test(err.hint ?? ''));
-    await startCluster({ root: cluster.layout.root, timeoutMs: 60_000, wait: true, superuser: 'renamed' });
+    await startCluster({
+      root: cluster.layout.root,
+      timeoutMs: PATIENCE_MS,
+      wait: true,
+      superuser: 'renamed',
+    });
     cluster.superuser = 'renamed';
     await cluster.sql('alter system set work_mem = 6500');
     await stopCompute();

@@ -136,11 +136,13 @@ describe('e2e: vacuum', function () {
       assert.ok(gcLsn > startLsn, `node ${id}: the horizon ${gcLsn} is not beyond the start ${startLsn}`);
       assert.ok(logStart > from, `node ${id}: its log begins at ${logStart}`);
       assert.equal(vacuum.lastError, null);
-      assert.deepEqual(
-        vacuum.leases.map(({ name }) => name.replace(/\d+$/, 'N')),
-        ['primary, epoch N'],
-      );
     }
+    // A lease of three seconds may lapse for a moment on a machine that is busy with something else.
+    await eventually('every node knows of one lease, the primary’s', async () =>
+      (await nodes()).every(
+        ({ vacuum: { leases } }) => leases.length === 1 && /^primary, epoch \d+$/.test(leases[0]!.name),
+      ),
+    );
     // Blocks of these tables are absent still, and asked for at the start LSN.
     const { pages } = (await cluster.status()).computes[0]!;
     const seen = await fingerprint();

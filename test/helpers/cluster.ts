@@ -21,6 +21,9 @@ import { stopCluster, type StopMode } from '../../src/cluster/stop.js';
 
 const run = promisify(execFile);
 
+/** For what takes a second: tests run beside others, on machines with few cores. */
+export const PATIENCE_MS = 60_000;
+
 export interface TestClusterOptions {
   storageNodes?: number;
   writeQuorum?: number;
@@ -90,7 +93,7 @@ export class TestCluster {
   async start(): Promise<void> {
     await startCluster({
       root: this.layout.root,
-      timeoutMs: 60_000,
+      timeoutMs: PATIENCE_MS,
       wait: true,
       settings: this.options.settings ?? {},
     });
@@ -98,7 +101,7 @@ export class TestCluster {
 
   async stop(mode: StopMode = 'fast'): Promise<void> {
     await this.dropClients();
-    await stopCluster({ root: this.layout.root, mode, timeoutMs: 60_000, wait: true });
+    await stopCluster({ root: this.layout.root, mode, timeoutMs: PATIENCE_MS, wait: true });
   }
 
   status(): Promise<ClusterReport> {
@@ -174,7 +177,7 @@ export class TestCluster {
       (pid): pid is number => pid !== null && isAlive(pid),
     );
     for (const pid of pids) process.kill(pid, 'SIGKILL');
-    for (const pid of pids) if (!(await gone(pid, 10_000))) throw new Error(`pid ${pid} does not die`);
+    for (const pid of pids) if (!(await gone(pid, PATIENCE_MS))) throw new Error(`pid ${pid} does not die`);
     this.clients.clear();
   }
 
@@ -189,7 +192,7 @@ export class TestCluster {
   }
 
   async killStorage(id: string, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    if (!(await endDaemon(this.layout.run, storageDaemonName(id), signal, 20_000)))
+    if (!(await endDaemon(this.layout.run, storageDaemonName(id), signal, PATIENCE_MS)))
       throw new Error(`storage node ${id} does not end`);
   }
 
@@ -197,7 +200,7 @@ export class TestCluster {
     const manifest = Manifest.open(this.layout);
     try {
       const node = manifest.storageNodes.find((n) => n.id === id)!;
-      await startStorageNode(this.layout, manifest, manifest.volume, node, 30_000);
+      await startStorageNode(this.layout, manifest, manifest.volume, node, PATIENCE_MS);
     } finally {
       manifest.close();
     }
@@ -268,7 +271,7 @@ export class TestCluster {
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | null | undefined | false> | T | null | undefined | false,
-  timeoutMs = 20_000,
+  timeoutMs = PATIENCE_MS,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
