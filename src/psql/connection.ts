@@ -1,11 +1,16 @@
+/** Where and as whom to connect, as libpq's programs are told: flags, then connection string, environment, and the cluster of AURORA_HOME. */
 import os from 'node:os';
-import pg from 'pg';
-import { DbError, errorMessage } from '../engine/errors.js';
+import type pg from 'pg';
+import { DbError } from '../engine/errors.js';
+import { parametersFromEnv, parseConnectionString, type ConnectionParameters } from './connection-string.js';
+import { sslMode, type SslMode } from './tls-options.js';
 
-/** Where and as whom to connect, as libpq's programs are told: flags, then environment, then the cluster of AURORA_HOME. */
+export { connect } from './connect.js';
+
 export interface ConnectionOptions {
+  /** May be several, with commas between; so may ports. */
   host?: string | undefined;
-  port?: number | undefined;
+  port?: number | string | undefined;
   user?: string | undefined;
   /** A database name, or a connection URI or "key=value" string, as libpq takes it in this place. */
   dbname?: string | undefined;
@@ -17,6 +22,8 @@ export interface ConnectionOptions {
   applicationName?: string;
   /** Sees each client before it connects. */
   onClient?: (client: pg.Client) => void;
+  /** Hears what is wrong but does not stop us. */
+  warn?: (message: string) => void;
 }
 
 /** A cluster that this machine knows, as a place to connect to when nothing else is said. */
@@ -26,12 +33,32 @@ export interface DefaultServer {
   user: string;
 }
 
+/** One server of possibly several: its name as given, the address in place of it (hostaddr), its port. */
+export interface ServerAddress {
+  host: string;
+  hostaddr: string | null;
+  port: number;
+}
+
+const SESSION_WISHES = ['any', 'read-write', 'read-only', 'primary', 'standby', 'prefer-standby'] as const;
+/** target_session_attrs: what the server must be, for it not to be passed over. */
+export type SessionWish = (typeof SESSION_WISHES)[number];
+
 export interface ResolvedConnection {
+  /** The server that we are connected to, or the first that is tried. */
   host: string;
   port: number;
   user: string;
   database: string;
   password: string | undefined;
+  /** Tried in this order, or in any (`balance`), until one answers that is as wished for. */
+  servers: ServerAddress[];
+  wish: SessionWish;
+  balance: boolean;
+  ssl: SslMode;
+  /** The rest: certificates, password file. */
+  parameters: ConnectionParameters;
+  env: NodeJS.ProcessEnv;
   /** Options of the connection string that are not about where to connect. */
   extra: pg.ClientConfig;
 }
@@ -42,25 +69,61 @@ export function resolveConnection(
   env: NodeJS.ProcessEnv,
   fallback: DefaultServer | null,
 ): ResolvedConnection {
-  const given = parseConnectionString(options.dbname);
-  const usesFallback = options.host === undefined && given.host === undefined && !env['PGHOST'];
+  const string = options.dbname === undefined ? {} : parseConnectionString(options.dbname);
+  const given: ConnectionParameters = { ...parametersFromEnv(env), ...definedOf(string) };
+  const hostText = options.host ?? given.host;
+  const usesFallback = hostText === undefined && given.hostaddr === undefined;
   const server = usesFallback ? fallback : null;
-  const host = options.host ?? given.host ?? (env['PGHOST'] || undefined) ?? server?.host ?? 'localhost';
-  const port = options.port ?? given.port ?? (Number(env['PGPORT']) || undefined) ?? server?.port ?? 5432;
-  const user =
-    options.user ?? given.user ?? (env['PGUSER'] || undefined) ?? server?.user ?? os.userInfo().username;
-  const database = given.database ?? (env['PGDATABASE'] || undefined) ?? user;
-  const password = given.password ?? (env['PGPASSWORD'] || undefined);
-  const mode = given.sslmode ?? env['PGSSLMODE'];
+  const portText = options.port ?? given.port;
+  const servers = serverAddresses(
+    hostText ?? server?.host,
+    given.hostaddr,
+    portText === undefined ? (server?.port ?? 5432) : portText,
+  );
+  const { host, port } = servers[0]!;
+  const user = options.user ?? given.user ?? server?.user ?? os.userInfo().username;
+  return {
+    host,
+    port,
+    user,
+    database: given.dbname ?? user,
+    password: given.password,
+    servers,
+    wish: choose('target_session_attrs', given.target_session_attrs, SESSION_WISHES),
+    balance: choose('load_balance_hosts', given.load_balance_hosts, ['disable', 'random']) === 'random',
+    ssl: sslMode(given.sslmode),
+    parameters: given,
+    env,
+    extra: clientOptions(given, env, options.applicationName),
+  };
+}
+
+/** Empty values in a string leave what the environment says. */
+function definedOf(given: ConnectionParameters): ConnectionParameters {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''));
+}
+
+function choose<T extends string>(keyword: string, value: string | undefined, choices: readonly T[]): T {
+  const chosen = choices.find((choice) => choice === (value ?? choices[0]));
+  if (chosen === undefined) throw new DbError('USAGE_CONNECTION', `invalid ${keyword} value: "${value}"`);
+  return chosen;
+}
+
+function clientOptions(
+  given: ConnectionParameters,
+  env: NodeJS.ProcessEnv,
+  applicationName: string | undefined,
+): pg.ClientConfig {
   const extra: pg.ClientConfig = {};
-  if (mode === 'require') extra.ssl = { rejectUnauthorized: false };
-  else if (mode === 'verify-ca' || mode === 'verify-full') extra.ssl = true;
-  const optionsText = [given.options ?? env['PGOPTIONS'] ?? '', ...settingsFromEnv(env)].join(' ').trim();
+  const optionsText = [given.options ?? '', ...settingsFromEnv(env)].join(' ').trim();
   if (optionsText) extra.options = optionsText;
-  const timeout = Number(given.connectTimeout ?? env['PGCONNECT_TIMEOUT']);
-  if (timeout > 0) extra.connectionTimeoutMillis = timeout * 1000;
-  extra.application_name = given.applicationName ?? env['PGAPPNAME'] ?? options.applicationName ?? 'aurora';
-  return { host, port, user, database, password, extra };
+  if (given.connect_timeout !== undefined) {
+    const seconds = integer('connect_timeout', given.connect_timeout);
+    if (seconds > 0) extra.connectionTimeoutMillis = Math.max(seconds, 2) * 1000; // libpq's least
+  }
+  extra.application_name =
+    given.application_name ?? applicationName ?? given.fallback_application_name ?? 'aurora';
+  return extra;
 }
 
 /** Settings that libpq takes from the environment. */
@@ -72,148 +135,41 @@ function settingsFromEnv(env: NodeJS.ProcessEnv): string[] {
   });
 }
 
-/** Connects; asks for a password when the server wants one and asking is allowed. Throws PSQL_CONNECT in psql's words. */
-export async function connect(target: ResolvedConnection, options: ConnectionOptions): Promise<pg.Client> {
-  let { password } = target;
-  if (options.forcePassword && options.askPassword) password = await options.askPassword(target.user);
-  for (let asked = options.forcePassword ?? false; ; asked = true) {
-    const { host, port, user, database, extra } = target;
-    const client = new pg.Client({
-      ...extra,
-      host,
-      port,
-      user,
-      database,
-      ...(password === undefined ? {} : { password }),
-    });
-    options.onClient?.(client);
-    try {
-      await client.connect();
-      return client;
-    } catch (err) {
-      await client.end().catch(() => undefined); // the failure to report is the one before
-      const wantsPassword =
-        /password/i.test(errorMessage(err)) && (password === undefined || password === '');
-      if (asked || !wantsPassword || options.neverPassword || !options.askPassword)
-        throw connectError(target, err);
-      password = await options.askPassword(user);
-    }
-  }
+const DEFAULT_HOST = 'localhost';
+
+/** Hosts, addresses and ports that belong together. */
+function serverAddresses(
+  hosts: string | undefined,
+  hostaddrs: string | undefined,
+  ports: string | number,
+): ServerAddress[] {
+  const addresses = hostaddrs?.split(',');
+  const names = hosts?.split(',') ?? addresses ?? [DEFAULT_HOST];
+  if (addresses && addresses.length !== names.length)
+    throw usage(`could not match ${names.length} host names to ${addresses.length} hostaddr values`);
+  const portList = String(ports).split(',');
+  if (portList.length > 1 && portList.length !== names.length)
+    throw usage(`could not match ${portList.length} port numbers to ${names.length} hosts`);
+  return names.map((name, i) => ({
+    host: name || addresses?.[i] || DEFAULT_HOST,
+    hostaddr: addresses?.[i] || null,
+    port: parsePort((portList.length > 1 ? portList[i] : portList[0]) || '5432'),
+  }));
 }
 
-const REASONS: Record<string, string> = {
-  ECONNREFUSED: 'Connection refused',
-  ENOENT: 'No such file or directory',
-  EACCES: 'Permission denied',
-  ETIMEDOUT: 'Connection timed out',
-  EHOSTUNREACH: 'No route to host',
-  ENETUNREACH: 'Network is unreachable',
-  ECONNRESET: 'Connection reset by peer',
-};
-
-function connectError(target: ResolvedConnection, err: unknown): DbError {
-  const { host } = target;
-  // A name with several addresses: one failure each.
-  const failures = err instanceof AggregateError ? (err.errors as unknown[]) : [err];
-  const message =
-    (err as NodeJS.ErrnoException).code === 'ENOTFOUND'
-      ? `could not translate host name "${host}" to address: Name or service not known`
-      : failures.map((failure) => connectFailure(target, failure)).join('\n');
-  return new DbError('PSQL_CONNECT', message, { reaction: 'usage', cause: err });
+function usage(message: string): DbError {
+  return new DbError('USAGE_CONNECTION', message);
 }
 
-/** One failed attempt, in libpq's words. */
-function connectFailure({ host, port }: ResolvedConnection, err: unknown): string {
-  const { code, address, severity } = err as NodeJS.ErrnoException & { address?: string; severity?: string };
-  const local = host.startsWith('/');
-  const resolved = !local && address !== undefined && address !== host ? ` (${address})` : '';
-  const where = local
-    ? `connection to server on socket "${host}/.s.PGSQL.${port}" failed`
-    : `connection to server at "${host}"${resolved}, port ${port} failed`;
-  const reason = code === undefined ? undefined : REASONS[code];
-  if (reason !== undefined) {
-    const question = local
-      ? 'Is the server running locally and accepting connections on that socket?'
-      : 'Is the server running on that host and accepting TCP/IP connections?';
-    return `${where}: ${reason}\n\t${question}`;
-  }
-  const noPassword = /password must be a (non-empty )?string/.test(errorMessage(err));
-  if (noPassword) return `${where}: fe_sendauth: no password supplied`;
-  return `${where}: ${severity ? `${severity}:  ` : ''}${errorMessage(err)}`;
-}
-
-interface Given {
-  host?: string;
-  port?: number;
-  user?: string;
-  password?: string;
-  database?: string;
-  sslmode?: string;
-  options?: string;
-  connectTimeout?: string;
-  applicationName?: string;
-}
-
-const KEYWORDS: Record<string, keyof Given> = {
-  host: 'host',
-  hostaddr: 'host',
-  port: 'port',
-  user: 'user',
-  password: 'password',
-  dbname: 'database',
-  sslmode: 'sslmode',
-  options: 'options',
-  connect_timeout: 'connectTimeout',
-  application_name: 'applicationName',
-};
-
-/** libpq's rule: a value with "=" or a URI scheme is a connection string, anything else a database name. */
-function parseConnectionString(text: string | undefined): Given {
-  if (text === undefined) return {};
-  if (/^postgres(ql)?:\/\//.test(text)) return parseUri(text);
-  if (!text.includes('=')) return { database: text };
-  const given: Given = {};
-  const pair = /\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s']*))\s*/gy;
-  let at = 0;
-  for (let match = pair.exec(text); match; match = pair.exec(text)) {
-    set(given, match[1]!, match[2]?.replace(/\\(.)/g, '$1') ?? match[3] ?? '');
-    at = pair.lastIndex;
-  }
-  if (at !== text.length)
-    throw new DbError('USAGE_CONNECTION', `missing "=" after "${text.slice(at)}" in connection info string`);
-  return given;
-}
-
-function parseUri(text: string): Given {
-  const match =
-    /^postgres(?:ql)?:\/\/(?:([^:@/]*)(?::([^@/]*))?@)?(?:(\[[^\]]+\]|[^:/?]*)(?::(\d*))?)?(?:\/([^?]*))?(?:\?(.*))?$/.exec(
-      text,
-    );
-  if (!match)
-    throw new DbError('USAGE_CONNECTION', `invalid connection URI: "${text.replace(/:[^:@/]*@/, ':***@')}"`);
-  const given: Given = {};
-  const [, user, password, host, port, database, query] = match;
-  if (user) set(given, 'user', decodeURIComponent(user));
-  if (password) set(given, 'password', decodeURIComponent(password));
-  if (host) set(given, 'host', decodeURIComponent(host.replace(/^\[|\]$/g, '')));
-  if (port) set(given, 'port', port);
-  if (database) set(given, 'dbname', decodeURIComponent(database));
-  for (const [key, value] of new URLSearchParams(query ?? '')) set(given, key, value);
-  return given;
-}
-
-function set(given: Given, keyword: string, value: string): void {
-  const key = KEYWORDS[keyword];
-  if (!key) throw new DbError('USAGE_CONNECTION', `invalid connection option "${keyword}"`);
-  if (key === 'port') given.port = parsePort(value);
-  else given[key] = value;
+function integer(keyword: string, text: string): number {
+  if (!/^\s*[+-]?\d+\s*$/.test(text))
+    throw usage(`invalid integer value "${text}" for connection option "${keyword}"`);
+  return Number(text);
 }
 
 /** A port as text. Throws USAGE_CONNECTION. */
 export function parsePort(text: string): number {
-  if (!/^\s*\d+\s*$/.test(text))
-    throw new DbError('USAGE_CONNECTION', `invalid integer value "${text}" for connection option "port"`);
-  const port = Number(text);
-  if (port < 1 || port > 65535) throw new DbError('USAGE_CONNECTION', `invalid port number: "${text}"`);
+  const port = integer('port', text);
+  if (port < 1 || port > 65535) throw usage(`invalid port number: "${text}"`);
   return port;
 }

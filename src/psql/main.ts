@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import { ConditionalStack } from './conditional.js';
-import { parsePort, resolveConnection, type DefaultServer } from './connection.js';
+import { resolveConnection, type DefaultServer } from './connection.js';
 import { errorMessage, isDbError } from '../engine/errors.js';
 import { expandTilde, FileSink, systemReason, type PsqlIo, type Sink } from './io.js';
 import { runFile } from './main-loop.js';
@@ -240,11 +240,10 @@ async function perform(session: Session, plan: Plan): Promise<number> {
     const { terminalAsk } = await import('./terminal.js');
     session.ask = terminalAsk(session);
   }
-  const port = plan.port === undefined ? undefined : parsePort(plan.port);
   const target = resolveConnection(
     {
       host: plan.host,
-      port,
+      port: plan.port,
       user: plan.user,
       dbname: plan.list && plan.dbname === undefined ? 'postgres' : plan.dbname,
       applicationName: 'psql',

@@ -3,7 +3,7 @@ import { isDbError } from '../engine/errors.js';
 import { EXIT_LOST, PsqlExit, type Session } from './session.js';
 import { Wire } from './wire.js';
 
-/** Connects, asking for a password where the session allows it; the password that worked is kept in `target`. Throws PSQL_CONNECT. */
+/** Connects, asking for a password where the session allows it; the server and the password that worked are kept in `target`. Throws PSQL_CONNECT. */
 export async function openWire(session: Session, target: ResolvedConnection): Promise<Wire> {
   const wires: Wire[] = []; // one for each attempt: a password may have to be asked for
   const always = session.passwordMode === 'always';
@@ -15,9 +15,9 @@ export async function openWire(session: Session, target: ResolvedConnection): Pr
       return answer ?? '';
     },
     onClient: (attempt) => wires.push(Wire.attach(attempt)),
+    warn: (message) => session.io.stderr.write(`${message}\n`),
   });
-  if (client.password) target.password = client.password;
-  return wires[wires.length - 1]!;
+  return wires.find((wire) => wire.client === client)!;
 }
 
 const SERVER_GONE =

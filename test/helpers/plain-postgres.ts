@@ -69,7 +69,7 @@ export async function startPlainPostgres(options: PlainOptions = {}): Promise<Pl
     await new Promise<void>((resolve, reject) => {
       proc.stderr.on('data', (chunk: Buffer) => {
         said = (said + chunk.toString()).slice(-16384);
-        if (said.includes('ready to accept connections')) resolve();
+        if (/ready to accept (?:read-only )?connections/.test(said)) resolve();
       });
       proc.on('exit', (code) => reject(new Error(`postgres exited with ${code}:\n${said}`)));
     });

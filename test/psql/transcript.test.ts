@@ -1,36 +1,23 @@
 /**
- * Ours against the original: every invocation in cases.ts gives, byte for byte, the standard output, the standard error and the
- * exit status of Debian's psql, but for the differences named below.
+ * Ours against the original: every invocation in the files of cases gives, byte for byte, the standard output, the standard error
+ * and the exit status of Debian's psql, but for the differences named in compare.ts.
  */
-import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { startPlainPostgres, type PlainPostgres } from '../helpers/plain-postgres.js';
 import { CASES, FILES, type Case } from './cases.js';
+import { assertSame } from './compare.js';
+import { CONNECTION_CASES } from './connection-cases.js';
+import { MORE_CASES, MORE_FILES, MORE_OUTPUT_CASES, MORE_SETUP } from './more-cases.js';
 import { OUTPUT_CASES } from './output-cases.js';
 import { DESCRIBE_CASES, SETUP } from './describe-cases.js';
-import { baseEnv, requireRealPsql, runOurs, runReal, type Transcript } from './harness.js';
-
-/** What may differ: said of the original's text, in terms of ours. */
-const DIFFERENCES: { why: string; from: RegExp; to: string }[] = [
-  { why: 'the program calls itself "aurora psql"', from: /^(?:\/usr\/\S*\/)?psql: /gm, to: 'aurora psql: ' },
-  { why: 'and so do its hints', from: /Try "psql --help"/g, to: 'Try "aurora psql --help"' },
-];
-
-/** Process ids differ from run to run. */
-function comparable({ stdout, stderr, status }: Transcript): Transcript {
-  const mask = (text: string): string => text.replace(/with PID \d+/g, 'with PID N');
-  return { stdout: mask(stdout), stderr: mask(stderr), status };
-}
-
-function adapt(text: string): string {
-  return DIFFERENCES.reduce((current, { from, to }) => current.replace(from, to), text);
-}
+import { baseEnv, requireRealPsql } from './harness.js';
 
 describe('psql transcripts', function () {
   this.timeout(60_000);
   let server: PlainPostgres | undefined;
+  let standby: PlainPostgres | undefined;
   let folder: string;
   const home = process.cwd();
 
@@ -38,31 +25,38 @@ describe('psql transcripts', function () {
     requireRealPsql();
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-psql-'));
     fs.mkdirSync(path.join(folder, 'folder'));
-    for (const [name, text] of Object.entries(FILES)) fs.writeFileSync(path.join(folder, name), text);
+    for (const [name, text] of Object.entries({ ...FILES, ...MORE_FILES }))
+      fs.writeFileSync(path.join(folder, name), text);
     server = await startPlainPostgres();
-    await server.sql(SETUP);
+    await server.sql(SETUP + MORE_SETUP);
   });
 
   after(async () => {
     process.chdir(home);
     fs.rmSync(folder, { recursive: true, force: true });
+    await standby?.destroy();
     await server?.destroy();
   });
 
   function compares(invocation: Case, changesNothing: boolean): void {
     it(invocation.name, async () => {
       process.chdir(folder); // \cd of the case before may have moved us
-      const env = baseEnv(server!);
-      const original = runReal(invocation, env);
-      if (!changesNothing) await original; // else both at the same time
-      const [real, ours] = (await Promise.all([original, runOurs(invocation, env)])).map(comparable) as [
-        Transcript,
-        Transcript,
-      ];
-      assert.deepEqual(ours, { ...real, stdout: adapt(real.stdout), stderr: adapt(real.stderr) });
+      const places = { socket: server!.socketDir, standby: standby?.socketDir ?? '' };
+      await assertSame(invocation, baseEnv(server!), { atOnce: changesNothing, places });
     });
   }
 
-  for (const invocation of [...OUTPUT_CASES, ...DESCRIBE_CASES]) compares(invocation, true);
-  for (const invocation of CASES) compares(invocation, false);
+  for (const invocation of [...OUTPUT_CASES, ...DESCRIBE_CASES, ...MORE_OUTPUT_CASES])
+    compares(invocation, true);
+  for (const invocation of [...CASES, ...MORE_CASES]) compares(invocation, false);
+
+  describe('of connections', () => {
+    before(async () => {
+      await server!.stop();
+      standby = await startPlainPostgres({ copyOf: server!.dataDir, signalFile: 'standby.signal' });
+      await server!.start();
+    });
+
+    for (const invocation of CONNECTION_CASES) compares(invocation, true);
+  });
 });

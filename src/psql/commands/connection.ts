@@ -1,5 +1,10 @@
 /** \connect, \conninfo, \password, \encoding. */
-import { parsePort, resolveConnection, type ResolvedConnection } from '../connection.js';
+import { resolveConnection, type ResolvedConnection } from '../connection.js';
+import {
+  isConnectionString,
+  parseConnectionString,
+  type ConnectionParameters,
+} from '../connection-string.js';
 import { errorMessage, isDbError } from '../../engine/errors.js';
 import { tableOf } from '../print/types.js';
 import { openWire } from '../reconnect.js';
@@ -30,7 +35,7 @@ async function runConnect(context: SlashContext): Promise<SlashResult> {
     dbname = connectArg(context);
   }
   const [user, host, port] = [connectArg(context), connectArg(context), connectArg(context)];
-  const isString = dbname !== undefined && (/^postgres(ql)?:\/\//.test(dbname) || dbname.includes('='));
+  const isString = dbname !== undefined && isConnectionString(dbname);
   if (isString && (user ?? host ?? port) !== undefined) {
     session.error('Do not give user, host, or port separately when using a connection string');
     return 'error';
@@ -64,30 +69,41 @@ function nextTarget(
   isString: boolean,
 ): ResolvedConnection {
   const { env } = session.io;
-  const port = args.port === undefined ? undefined : parsePort(args.port);
-  if (!previous) {
-    const options = { ...args, port, applicationName: 'psql' };
-    return resolveConnection(options, env, session.fallback);
-  }
-  const fallback = { host: previous.host, port: previous.port, user: previous.user };
-  const bare = resolveConnection({ ...args, port, applicationName: 'psql' }, withoutTarget(env), fallback);
-  const sameServer =
-    bare.host === previous.host && bare.port === previous.port && bare.user === previous.user;
-  const namesDatabase = isString
-    ? /\bdbname\s*=|^postgres(ql)?:\/\/[^/]*\/[^?]/.test(args.dbname!)
-    : args.dbname;
+  if (!previous) return resolveConnection({ ...args, applicationName: 'psql' }, env, session.fallback);
+  const given: ConnectionParameters = isString ? parseConnectionString(args.dbname!) : {};
+  const bare = resolveConnection(
+    {
+      ...args,
+      host: args.host ?? given.host ?? previous.host,
+      port: args.port ?? given.port ?? previous.port,
+      user: args.user ?? given.user ?? previous.user,
+      applicationName: 'psql',
+    },
+    withoutTarget(env),
+    null,
+  );
+  const sameServer = bare.host === previous.host && bare.port === previous.port;
+  const namesDatabase = isString ? given.dbname : args.dbname;
+  const servers = sameServer ? previous.servers : bare.servers;
   return {
-    ...bare,
+    ...previous,
+    host: servers[0]!.host,
+    port: servers[0]!.port,
+    servers,
+    user: bare.user,
     database: namesDatabase ? bare.database : previous.database,
-    port: args.port === undefined && !isString ? previous.port : bare.port,
-    password: bare.password ?? (sameServer ? previous.password : undefined),
+    password: bare.password ?? (sameServer && bare.user === previous.user ? previous.password : undefined),
+    wish: given.target_session_attrs === undefined ? previous.wish : bare.wish,
+    balance: given.load_balance_hosts === undefined ? previous.balance : bare.balance,
+    ssl: given.sslmode === undefined ? previous.ssl : bare.ssl,
+    parameters: { ...previous.parameters, ...given },
     extra: { ...previous.extra, ...(isString ? bare.extra : {}) },
   };
 }
 
 /** The environment without what would stand in the way of the previous connection's parameters. */
 function withoutTarget(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const names = ['PGHOST', 'PGPORT', 'PGUSER', 'PGDATABASE', 'PGPASSWORD'];
+  const names = ['PGHOST', 'PGHOSTADDR', 'PGPORT', 'PGUSER', 'PGDATABASE', 'PGPASSWORD'];
   return Object.fromEntries(Object.entries(env).filter(([name]) => !names.includes(name)));
 }
 
