@@ -20,6 +20,8 @@ export interface TermDirs extends ComputeDirs {
   readonly data: string;
   /** Remote maps of the page-in library, beside the data directory so that a copy of it is a plain PostgreSQL one. */
   readonly maps: string;
+  /** See wal-gate.ts. */
+  readonly walGate: string;
 }
 
 const TERM_PREFIX = 'term-';
@@ -43,7 +45,12 @@ export async function newTermDirs(dirs: ComputeDirs): Promise<TermDirs> {
   await spreadFolders(dirs.root);
   const term = path.join(dirs.root, `${TERM_PREFIX}${randomBytes(4).toString('hex')}`);
   mkdirSync(term, { mode: 0o711 });
-  return { ...dirs, data: path.join(term, 'data'), maps: path.join(term, 'maps') };
+  const [data, maps, walGate] = ['data', 'maps', 'walgate'].map((name) => path.join(term, name)) as [
+    string,
+    string,
+    string,
+  ];
+  return { ...dirs, data, maps, walGate };
 }
 
 /** Makes `dirs.current` name this term's data directory. */

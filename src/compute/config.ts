@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { environmentSettings } from '../net/environment-settings.js';
+import type { ThrottleOptions } from './throttle.js';
 import { MAX_SOCKET_DIR } from './cluster-dirs.js';
 import type { StorageNodeEndpoint } from './storage-links.js';
 
@@ -31,6 +32,8 @@ export interface ComputeConfig {
   logLevel: string;
   /** How long a start may wait for storage nodes. */
   electTimeoutMs: number;
+  /** When the storage nodes are behind with their pages, writers are slowed; see throttle.ts. */
+  backPressure: ThrottleOptions;
 }
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
@@ -44,6 +47,8 @@ const DEFAULTS = {
   metricsPort: null,
   logLevel: 'info',
   electTimeoutMs: 30_000,
+  // What a node works off in some seconds: so long may the next start wait for it after a crash.
+  backPressure: { lagBytes: 64 * 1024 * 1024, bytesPerSecondMin: 256 * 1024 },
 };
 
 /**
@@ -67,6 +72,7 @@ export function loadComputeConfig(file: string): ComputeConfig {
     ...raw,
     ...environmentSettings('AURORA_COMPUTE_SETTINGS'),
   } as ComputeConfig;
+  config.backPressure = { ...DEFAULTS.backPressure, ...config.backPressure };
   for (const field of ['volumeId', 'name', 'dir', 'socketDir', 'secretFile', 'superuser', 'host'] as const) {
     if (typeof config[field] !== 'string' || config[field] === '') throw bad(field, 'a non-empty string');
   }
@@ -96,6 +102,10 @@ export function loadComputeConfig(file: string): ComputeConfig {
   if (!LOG_LEVELS.includes(config.logLevel)) throw bad('logLevel', `one of ${LOG_LEVELS.join(', ')}`);
   if (!Number.isInteger(config.electTimeoutMs) || config.electTimeoutMs <= 0)
     throw bad('electTimeoutMs', 'a number of milliseconds above 0');
+  for (const field of ['lagBytes', 'bytesPerSecondMin'] as const) {
+    const value = config.backPressure[field];
+    if (typeof value !== 'number' || !(value > 0)) throw bad(`backPressure.${field}`, 'a positive number');
+  }
   if (
     typeof config.settings !== 'object' ||
     config.settings === null ||

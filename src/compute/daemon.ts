@@ -132,13 +132,15 @@ export class ComputeDaemon {
     const progress = new Map(parts?.writer.nodes().map((node) => [node.nodeId, node]) ?? []);
     const tooFew = links.connected().length < config.quorum.write;
     const stalled = this.state === 'running' && (tooFew || (parts?.writer.stalledForMs ?? 0) > STALLED_MS);
+    const throttled = this.state === 'running' && (parts?.throttle.isActive(performance.now()) ?? false);
+    const { lag = 0, rate = Infinity, throttledMs = 0 } = parts?.throttle ?? {};
     const counters = parts?.agent.counters;
     return {
       name: config.name,
       role: 'primary',
       pid: process.pid,
       postgresPid: parts?.postgres.running ? parts.postgres.pid : null,
-      state: stalled ? 'stalled' : this.state,
+      state: stalled ? 'stalled' : throttled ? 'throttled' : this.state,
       epoch: parts?.writer.epoch ?? null,
       startLsn: parts ? formatLsn(parts.point.lsn) : null,
       commitLsn: parts ? formatLsn(parts.writer.commitLsn) : null,
@@ -163,6 +165,11 @@ export class ComputeDaemon {
           latencyMs: Math.round((shares.get(id)?.latencyMs ?? 0) * 100) / 100,
         };
       }),
+      backPressure: {
+        lagBytes: parts?.writer.progressOfPages?.lag ?? lag,
+        bytesPerSecond: rate === Infinity ? null : Math.round(rate),
+        throttledSeconds: throttledMs / 1000,
+      },
       problem: stalled
         ? `${links.connected().length} of ${config.storage.length} storage nodes are connected, ${config.quorum.write} ${tooFew ? 'are needed' : 'must hold the log, and fewer do'}: commits wait`
         : this.problem,

@@ -56,6 +56,16 @@ export function computeMetrics(current: () => Term | null, reader: ReadRouter): 
     'Page requests that failed in this term',
     (t) => t.parts.agent.counters.errors,
   );
+  gauge(
+    'aurora_compute_apply_lag_bytes',
+    'Committed log that a write quorum of storage nodes has not made pages of',
+    (t) => t.parts.writer.progressOfPages?.lag ?? 0,
+  );
+  gauge(
+    'aurora_compute_throttled_seconds',
+    'How long the log was held up in this term because storage nodes were behind',
+    (t) => t.parts.throttle.throttledMs / 1000,
+  );
   const perNode = (name: string, help: string, value: (share: ReadShare) => number): void => {
     new Counter({
       name,

@@ -9,8 +9,8 @@ import { credentials, type PgInstall } from './postgres.js';
 
 const run = promisify(execFile);
 
-const SOURCES = ['pagein.c', 'maps.c', 'agent.c'];
-const HEADERS = ['maps.h', 'agent.h', 'real.h'];
+const SOURCES = ['pagein.c', 'maps.c', 'agent.c', 'walgate.c'];
+const HEADERS = ['maps.h', 'agent.h', 'real.h', 'walgate.h'];
 const FLAGS = ['-O2', '-shared', '-fPIC', '-Wall', '-Wextra', '-pthread'];
 /** After the sources: before glibc 2.34, dlsym lives in a library of its own. */
 const LIBS = ['-ldl'];
@@ -22,6 +22,8 @@ export interface PageinEnvironment {
   dataDir: string;
   mapsDir: string;
   agentSocket: string;
+  /** See wal-gate.ts. */
+  walGate?: string;
   /** Patience for one fetch. */
   timeoutMs: number;
 }
@@ -92,6 +94,7 @@ export function pageinEnvironment(settings: PageinEnvironment): Record<string, s
     AURORA_PAGEIN_MAPS: settings.mapsDir,
     AURORA_PAGEIN_SOCKET: settings.agentSocket,
     AURORA_PAGEIN_TIMEOUT_MS: String(settings.timeoutMs),
+    ...(settings.walGate === undefined ? {} : { AURORA_PAGEIN_WALGATE: settings.walGate }),
     AURORA_PDEATHSIG: '1',
     AURORA_PARENT_PID: String(process.pid),
   };

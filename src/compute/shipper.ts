@@ -2,7 +2,9 @@ import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 import { ReplicationClient, type ReplicationOptions } from './replication-client.js';
+import type { Throttle } from './throttle.js';
 import { BACKLOG_BYTES_MAX, type VolumeWriter } from './volume-writer.js';
+import type { WalGate } from './wal-gate.js';
 
 /** Name under which the shipper is PostgreSQL's synchronous standby, and of its slot. */
 export const SHIPPER_NAME = 'aurora';
@@ -14,6 +16,10 @@ const PATIENCE_MS = 10_000;
 export interface ShipperOptions extends Omit<ReplicationOptions, 'applicationName'> {
   timeline: number;
   log: Logger;
+  /** Slows the stream down while the storage nodes are behind with their pages. */
+  throttle?: Throttle;
+  /** Hears how far WAL has come. */
+  gate?: WalGate;
   /** How long a running PostgreSQL may refuse the stream. */
   patienceMs?: number;
 }
@@ -28,6 +34,10 @@ export class Shipper {
   private readonly timer: NodeJS.Timeout;
   private closed = false;
   private paused = false;
+  /** More is waiting for the write quorum than is good. */
+  private clogged = false;
+  private throttled: NodeJS.Timeout | null = null;
+  private throttledSinceMs = 0;
   private reported = 0;
 
   constructor(
@@ -65,6 +75,7 @@ export class Shipper {
         onEnd: (reason) => this.onEnd(reason, systemId),
       });
       this.report(true);
+      this.regulate();
     } catch (err) {
       client.destroy();
       if (this.client === client) this.client = null;
@@ -75,6 +86,7 @@ export class Shipper {
   close(): void {
     this.closed = true;
     clearInterval(this.timer);
+    this.endThrottle();
     this.writer.off('commit', this.onCommit);
     this.client?.destroy();
   }
@@ -82,19 +94,45 @@ export class Shipper {
   private onWal(begin: Lsn, bytes: Buffer): void {
     this.walBytes += bytes.length;
     this.writer.append(begin, bytes);
-    if (!this.paused && this.writer.backlogBytes > BACKLOG_BYTES_MAX) {
-      this.paused = true;
-      this.client?.pause();
-    }
+    this.options.gate?.received(this.writer.endLsn);
+    this.options.throttle?.passed(bytes.length);
+    this.regulate();
   }
 
   private readonly onCommit = (): void => {
     this.report(false);
-    if (this.paused && this.writer.backlogBytes < BACKLOG_BYTES_MAX / 2) {
-      this.paused = false;
-      this.client?.resume();
-    }
+    this.regulate();
   };
+
+  /** Stops reading PostgreSQL's stream, or goes on, as what waits for the quorum and the nodes' lag say. */
+  private regulate(): void {
+    const { backlogBytes } = this.writer;
+    this.clogged = backlogBytes > (this.clogged ? BACKLOG_BYTES_MAX / 2 : BACKLOG_BYTES_MAX);
+    const { throttle } = this.options;
+    if (throttle && !this.throttled && !this.closed) {
+      const now = performance.now();
+      const waitMs = throttle.waitMs(this.writer.progressOfPages, now);
+      if (waitMs > 0) {
+        this.throttledSinceMs = now;
+        this.throttled = setTimeout(() => {
+          this.endThrottle();
+          this.regulate();
+        }, waitMs);
+      }
+    }
+    const stop = this.clogged || this.throttled !== null;
+    if (stop === this.paused) return;
+    this.paused = stop;
+    if (stop) this.client?.pause();
+    else this.client?.resume();
+  }
+
+  private endThrottle(): void {
+    if (!this.throttled) return;
+    clearTimeout(this.throttled);
+    this.throttled = null;
+    this.options.throttle!.throttledMs += performance.now() - this.throttledSinceMs;
+  }
 
   /** The one place where a commit is acknowledged to PostgreSQL: never beyond what a write quorum has on disk. */
   private report(always: boolean): void {

@@ -28,8 +28,17 @@ export interface ComputeStatus {
     reads: number;
     latencyMs: number;
   }[];
+  backPressure: {
+    /** Committed log that the nodes have not made pages of. */
+    lagBytes: number;
+    /** How fast the log may grow at present; null: as fast as it likes. */
+    bytesPerSecond: number | null;
+    /** How long PostgreSQL's log was held up, in this term. */
+    throttledSeconds: number;
+  };
   problem: string | null;
 }
 
-/** starting: electing and making the data directory; running; stalled: no write quorum; stopping; fenced: another writer took over. */
-export type ComputeState = 'starting' | 'running' | 'stalled' | 'stopping' | 'fenced';
+/** starting: electing and making the data directory; running; throttled: running, and writers are slowed
+ * for storage nodes that are behind with their pages; stalled: no write quorum; stopping; fenced: another writer took over. */
+export type ComputeState = 'starting' | 'running' | 'throttled' | 'stalled' | 'stopping' | 'fenced';

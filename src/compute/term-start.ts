@@ -23,6 +23,7 @@ import type { ReadRouter } from './read-router.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { MapFiles } from './remote-files.js';
 import { Shipper } from './shipper.js';
+import { Throttle } from './throttle.js';
 import { endsWithStatistics, makeStartPoint, startSegments, type StartPoint } from './start-point.js';
 import type { StorageLinks } from './storage-links.js';
 import { checkServerSettings } from './settings-check.js';
@@ -31,6 +32,7 @@ import { synthesizeDataDir } from './synthesize.js';
 import { untilStopped } from './until-stopped.js';
 import { VolumeSource } from './volume-source.js';
 import { VolumeWriter } from './volume-writer.js';
+import { WalGate } from './wal-gate.js';
 
 export interface TermContext {
   config: ComputeConfig;
@@ -54,6 +56,8 @@ export interface TermParts {
   files: ConfigFiles;
   postgres: PostgresProcess;
   shipper: Shipper;
+  throttle: Throttle;
+  gate: WalGate;
 }
 
 /** Patience for one page: longer than a storage node's restart, shorter than a person's. */
@@ -123,6 +127,8 @@ export async function startTerm(
     await agent.start();
     undo.push(() => agent.close());
 
+    const gate = WalGate.create(dirs.walGate, state.segmentSize, point.lsn);
+    undo.push(() => gate.close());
     const postgres = await PostgresProcess.start(
       {
         install,
@@ -133,6 +139,7 @@ export async function startTerm(
           dataDir: dirs.data,
           mapsDir: dirs.maps,
           agentSocket: dirs.agentSocket,
+          walGate: dirs.walGate,
           timeoutMs: PAGE_TIMEOUT_MS,
         }),
         logFile: config.postgresLog ?? dirs.postgresLog,
@@ -140,9 +147,12 @@ export async function startTerm(
       stop,
     );
     undo.push(() => postgres.kill());
+    const throttle = new Throttle(config.backPressure);
     const shipper = new Shipper(
       writer,
       {
+        throttle,
+        gate,
         socketDir: config.socketDir,
         port: config.port,
         user: config.superuser,
@@ -172,7 +182,7 @@ export async function startTerm(
       },
       'PostgreSQL is ready',
     );
-    return { dirs, lease, writer, point, agent, files, postgres, shipper };
+    return { dirs, lease, writer, point, agent, files, postgres, shipper, throttle, gate };
   } catch (err) {
     for (const step of undo.reverse()) {
       try {

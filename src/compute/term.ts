@@ -66,12 +66,13 @@ export class Term {
 
   private async stopNow(mode: StopMode): Promise<void> {
     const { log } = this.context;
-    const { files, postgres } = this.parts;
+    const { files, gate, postgres } = this.parts;
     const { signal } = this.immediate;
     const attempt = (work: Promise<void>, failure: string): Promise<void> =>
       untilStopped(work, signal).catch((err: unknown) => {
         if (!signal.aborted) log.error({ err: errorMessage(err) }, failure);
       });
+    gate.close(); // or whoever waits there would not see that PostgreSQL is to stop
     try {
       if (!signal.aborted && postgres.running) {
         const soon = untilStopped(files.sync(), AbortSignal.timeout(STORE_SETTINGS_MS));
@@ -156,7 +157,8 @@ export class Term {
   }
 
   private async release(): Promise<void> {
-    const { files, lease, shipper, writer, agent } = this.parts;
+    const { files, gate, lease, shipper, writer, agent } = this.parts;
+    gate.close();
     lease.close();
     await files.close();
     shipper.close();

@@ -21,6 +21,8 @@ const KEEP_BYTES = 64 * 1024 * 1024;
 /** Whole records that are not yet committed: above this PostgreSQL's stream is paused. */
 export const BACKLOG_BYTES_MAX = 32 * 1024 * 1024;
 const HEARTBEAT_MS = 1000;
+/** A node that has applied nothing for so long, although it could, does not count for back-pressure: slowing writers would not help it. */
+const STUCK_MS = 10_000;
 /** How soon nodes hear of a new commit LSN when no append carries it. */
 const COMMIT_NEWS_MS = 20;
 
@@ -42,7 +44,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   private readonly detach = new Map<StorageClient, () => void>();
   /** Why a node did not start the epoch, so that the log says it once. */
   private readonly startFailures = new Map<string, string>();
-  private readonly applied = new Map<string, Lsn>();
+  private readonly applied = new Map<string, { lsn: Lsn; movedAtMs: number }>();
   private readonly heartbeat: NodeJS.Timeout;
   private commitNews: NodeJS.Timeout | null = null;
   private lastCommitSent = 0;
@@ -129,8 +131,32 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       nodeId: p.nodeId,
       connected: connected.has(p.nodeId),
       scl: p.scl,
-      applied: this.applied.get(p.nodeId) ?? null,
+      applied: this.applied.get(p.nodeId)?.lsn ?? null,
     }));
+  }
+
+  /**
+   * How far a write quorum of nodes has made pages, so that the next start finds one that is not far behind even if it loses some; null while too
+   * little is known. Nodes that are away, or do not get on at all, do not count.
+   */
+  get progressOfPages(): { applied: Lsn; lag: number } | null {
+    const { commitLsn } = this.core;
+    const now = performance.now();
+    const able: Lsn[] = [];
+    for (const { nodeId } of this.links.connected()) {
+      const known = this.applied.get(nodeId);
+      if (known && (known.lsn >= commitLsn || now - known.movedAtMs < STUCK_MS)) able.push(known.lsn);
+    }
+    if (able.length === 0) return null;
+    able.sort((a, b) => b - a);
+    const applied = able[Math.min(this.config.writeQuorum, able.length) - 1]!;
+    return { applied, lag: Math.max(0, commitLsn - applied) };
+  }
+
+  private noteApplied(nodeId: string, at: Lsn): void {
+    const known = this.applied.get(nodeId);
+    const moved = !known || at > known.lsn || at >= this.core.commitLsn;
+    this.applied.set(nodeId, { lsn: at, movedAtMs: moved ? performance.now() : known.movedAtMs });
   }
 
   /** Takes bytes at the log's end and sends them to every node that has all before them. The buffer must not change afterwards. */
@@ -258,7 +284,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     const answered = (answer: AppendAnswer): void =>
       this.step(client, () => this.core.onAppendAnswer(client.nodeId, answer));
     const onAck = (ack: AckEvent): void => {
-      this.applied.set(client.nodeId, ack.appliedLsn);
+      this.noteApplied(client.nodeId, ack.appliedLsn);
       answered(ack);
       this.sendNew(client);
     };

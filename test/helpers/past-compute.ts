@@ -120,6 +120,7 @@ function foldersIn(root: string): TermDirs {
     root,
     current: path.join(root, 'pgdata'),
     data: path.join(root, 'data'),
+    walGate: path.join(root, 'walgate'),
     maps: path.join(root, 'maps'),
     managed: path.join(root, 'managed'),
     agentSocket: path.join(root, 'agent'),

@@ -1,8 +1,9 @@
 /*
  * Demand paging for an unmodified PostgreSQL: preloaded into postgres, it fetches absent blocks of relation and SLRU files
  * from the compute daemon's page agent on first use. PROTOCOL.md describes the maps, the locks and the wire; maps.c holds
- * the rules. This file stands in front of the C library's functions, and does three more things for the daemon: it ends the
- * postmaster with it, hands it new settings before they count, and refuses tablespaces outside the data directory.
+ * the rules. This file stands in front of the C library's functions, and does four more things for the daemon: it ends the
+ * postmaster with it, hands it new settings before they count, refuses tablespaces outside the data directory, and holds WAL
+ * writes back that are too far ahead of storage (walgate.c).
  */
 #define _GNU_SOURCE
 #undef _FILE_OFFSET_BITS /* the 64-bit names are defined here as functions of their own */
@@ -23,6 +24,7 @@
 #include "agent.h"
 #include "maps.h"
 #include "real.h"
+#include "walgate.h"
 
 #define PUT_FILE_MAX (16u << 20)
 
@@ -66,6 +68,11 @@ __attribute__((constructor)) static void start(void)
         _exit(1); /* to go on without maps would be to read zeros */
     }
     agent_configure(agent, patience ? atoi(patience) : 0);
+    const char *gate = getenv("AURORA_PAGEIN_WALGATE"), *keeper = getenv("AURORA_PARENT_PID");
+    if (gate && walgate_configure(gate, keeper ? (pid_t) atol(keeper) : 0) < 0) {
+        complain("%s: cannot be used: %s", gate, strerror(errno));
+        _exit(1);
+    }
 }
 
 /* ---- what postgres calls ---- */
@@ -76,7 +83,11 @@ static int open_file(int dir_fd, const char *path, int flags, mode_t mode)
     const char *rel = dir_fd == AT_FDCWD || path[0] == '/' ? mappable(path) : NULL;
     if (!rel) {
         int fd = dir_fd == AT_FDCWD ? real.open(path, flags, mode) : real.openat(dir_fd, path, flags, mode);
-        if (fd >= 0) forget(fd);
+        if (fd >= 0) {
+            forget(fd);
+            walgate_closed(fd); /* left over only if someone closed the descriptor behind our back */
+            if ((flags & O_ACCMODE) != O_RDONLY) walgate_opened(fd, path);
+        }
         return fd;
     }
     /* A file born now has no blocks elsewhere, even if an older one of this name had. */
@@ -114,6 +125,7 @@ int close(int fd)
 {
     ready();
     forget(fd); /* before: afterwards the number may already be another file's */
+    walgate_closed(fd);
     return real.close(fd);
 }
 
@@ -209,6 +221,7 @@ ssize_t pwrite(int fd, const void *buf, size_t size, off_t offset)
         struct iovec iov = {(void *) buf, size};
         return write_remote(t, fd, &iov, 1, offset);
     }
+    if (!t) walgate_pass(fd, offset, size);
     return real.pwrite(fd, buf, size, offset);
 }
 
