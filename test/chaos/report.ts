@@ -1,6 +1,20 @@
-/** What the rounds showed, as Markdown. */
+/** What was shown, as Markdown, and its place in the documentation. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import type { RoundResult } from './round.js';
 import type { Round } from './rounds.js';
+
+const DOC = path.join(import.meta.dirname, '..', '..', 'docs', 'RELIABILITY.md');
+
+/** Puts generated lines between the marks of a section; the rest of the file is written by hand. */
+export function writeSection(name: string, lines: readonly string[]): void {
+  const text = readFileSync(DOC, 'utf8');
+  const begin = `<!-- ${name}: begin -->`;
+  const from = text.indexOf(begin);
+  const to = text.indexOf(`<!-- ${name}: end -->`);
+  if (from < 0 || to < from) throw new Error(`${DOC} has no place for ${name}`);
+  writeFileSync(DOC, `${text.slice(0, from)}${begin}\n\n${lines.join('\n')}\n\n${text.slice(to)}`);
+}
 
 export interface Row {
   readonly name: string;

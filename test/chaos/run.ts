@@ -5,9 +5,11 @@
  *   npm run chaos -- --only "partition/one node"   rounds whose name holds this; may be given more than once
  *   npm run chaos -- --seed 7                      other victims, moments and positions (default 1)
  *   npm run chaos -- --write                       puts the table into docs/RELIABILITY.md
+ *   npm run chaos -- --results FILE                keeps results there, and takes those of rounds that are not run from there
+ *   npm run chaos -- --keep                        keeps the daemons' logs of rounds that pass, too
  *   npm run chaos -- --list
  */
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,9 +17,7 @@ import { ChaosCluster } from './cluster.js';
 import { hash } from './random.js';
 import { openBooks, runRound } from './round.js';
 import { allRounds, STORAGE_SETTINGS, type Round } from './rounds.js';
-import { matrixTable, rowOf, type Row } from './report.js';
-
-const DOC = path.join(import.meta.dirname, '..', '..', 'docs', 'RELIABILITY.md');
+import { matrixTable, rowOf, writeSection, type Row } from './report.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -25,6 +25,8 @@ const { values: flags } = parseArgs({
     seed: { type: 'string', default: '1' },
     write: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
+    results: { type: 'string' },
   },
 });
 const seed = Number(flags.seed);
@@ -50,14 +52,18 @@ async function runAll(): Promise<number> {
     rows.push(row);
     if (row.failure !== null) failed.push(round.name);
   }
-  const { table, notes } = matrixTable(rows);
+  const { table, notes } = matrixTable(flags.results ? withEarlier(flags.results, rows) : rows);
   console.log(`\n${table}\n\n${notes}`);
   const minutes = ((Date.now() - begun) / 60_000).toFixed(1);
   console.log(
     `${rows.filter((row) => row.result).length} rounds passed, ${failed.length} failed, in ${minutes} minutes`,
   );
   for (const name of failed) console.log(`again: npm run chaos -- --only "${name}" --seed ${seed}`);
-  if (flags.write) write(table, notes, minutes);
+  if (flags.write) {
+    const machine = `${os.cpus().length} cores (${os.cpus()[0]?.model.trim() ?? 'unknown'}), ${Math.round(os.totalmem() / 2 ** 30)} GiB of memory, Node.js ${process.version}`;
+    const about = `Made by \`npm run chaos -- --write --seed ${seed}\` in ${minutes} minutes, on ${machine}.`;
+    writeSection('chaos', [about, '', table, '', notes]);
+  }
   return failed.length === 0 ? 0 : 1;
 }
 
@@ -68,15 +74,16 @@ async function one(round: Round): Promise<Row> {
   try {
     cluster = await ChaosCluster.start({ storageSettings: STORAGE_SETTINGS });
     const load = await openBooks(cluster, roundSeed);
-    const options = { seed: roundSeed, short: false, log };
+    const checksAll = round.target === null || round.target === 'all at once';
+    const options = { seed: roundSeed, short: false, checksAll, log };
     const result = round.run
       ? await round.run(cluster, load, options)
       : await runRound(cluster, load, round.fault!, round.target!, options);
+    if (flags.keep) await keepLogs(cluster);
     return rowOf(round, result);
   } catch (err) {
-    const kept = mkdtempSync(path.join(os.tmpdir(), 'openaurora-chaos-'));
-    await cluster?.keepLogs(kept);
-    console.log(`    FAILED: ${(err as Error).stack}\n    the daemons' logs: ${kept}`);
+    console.log(`    FAILED: ${(err as Error).stack}`);
+    if (cluster) await keepLogs(cluster);
     console.log(`    again: npm run chaos -- --only "${round.name}" --seed ${seed}`);
     return rowOf(round, null, (err as Error).message);
   } finally {
@@ -84,17 +91,18 @@ async function one(round: Round): Promise<Row> {
   }
 }
 
-/** Between its marks; the rest of the file is written by hand. */
-function write(table: string, notes: string, minutes: string): void {
-  const text = readFileSync(DOC, 'utf8');
-  const [begin, end] = ['<!-- chaos: begin -->', '<!-- chaos: end -->'];
-  const from = text.indexOf(begin);
-  const to = text.indexOf(end);
-  if (from < 0 || to < from) throw new Error(`${DOC} has no place for the table`);
-  const machine = `${os.cpus().length} cores (${os.cpus()[0]?.model.trim() ?? 'unknown'}), ${Math.round(os.totalmem() / 2 ** 30)} GiB of memory, Node.js ${process.version}`;
-  const about = `Made by \`npm run chaos -- --write --seed ${seed}\` in ${minutes} minutes, on ${machine}.`;
-  writeFileSync(
-    DOC,
-    `${text.slice(0, from)}${begin}\n\n${about}\n\n${table}\n\n${notes}\n\n${text.slice(to)}`,
-  );
+async function keepLogs(cluster: ChaosCluster): Promise<void> {
+  const kept = mkdtempSync(path.join(os.tmpdir(), 'openaurora-chaos-'));
+  await cluster.keepLogs(kept);
+  console.log(`    the daemons' logs: ${kept}`);
+}
+
+/** All rounds in their order, the new results in the place of earlier ones; kept for the next time. */
+function withEarlier(file: string, rows: readonly Row[]): Row[] {
+  const known = new Map<string, Row>();
+  const earlier = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Row[]) : [];
+  for (const row of [...earlier, ...rows]) known.set(row.name, row);
+  const all = allRounds().flatMap(({ name }) => known.get(name) ?? []);
+  writeFileSync(file, JSON.stringify(all, null, 2));
+  return all;
 }

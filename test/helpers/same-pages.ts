@@ -7,8 +7,15 @@ import type { TestCluster } from './cluster.js';
 
 const RUN = 500;
 
-/** Throws unless all nodes give the same relations and the same bytes of every page as of one LSN; gives how many pages were compared. */
-export async function assertSamePages(cluster: TestCluster): Promise<number> {
+/**
+ * Throws unless all nodes give the same relations and the same bytes of every page as of one LSN; gives how many pages were compared.
+ * `tables`: pages of these tables and their indexes alone, in the database postgres.
+ */
+export async function assertSamePages(
+  cluster: TestCluster,
+  tables: readonly string[] | null = null,
+): Promise<number> {
+  const wanted = tables === null ? null : await filesOf(cluster, tables);
   const status = await cluster.status();
   const lsn = parseLsn(status.volume.commitLsn!);
   const clients = await Promise.all(
@@ -26,15 +33,25 @@ export async function assertSamePages(cluster: TestCluster): Promise<number> {
     for (const client of clients) await client.waitApplied({ lsn, timeoutMs: 60_000 });
     const manifests = await Promise.all(clients.map((client) => client.manifest({ lsn })));
     for (const manifest of manifests) assert.deepEqual(manifest, manifests[0]);
-    for (const rel of manifests[0]!.relations)
+    for (const rel of manifests[0]!.relations) {
+      if (wanted !== null && !wanted.has(rel.relNumber)) continue;
       for (let blkno = 0; blkno < rel.nblocks; blkno += RUN) {
         const run = { ...rel, blkno, count: Math.min(RUN, rel.nblocks - blkno), lsn };
         const [first, ...others] = await Promise.all(clients.map((client) => client.getPages(run)));
         for (const pages of others) assert.ok(pages.equals(first!), JSON.stringify(run));
         compared += run.count;
       }
+    }
   } finally {
     for (const client of clients) client.close();
   }
   return compared;
+}
+
+async function filesOf(cluster: TestCluster, tables: readonly string[]): Promise<Set<number>> {
+  const rows = await cluster.sql(
+    `select pg_relation_filenode(t)::int as file from (select unnest('{${tables.join(',')}}'::text[])::regclass as t
+     union all select indexrelid from pg_index where indrelid = any('{${tables.join(',')}}'::text[]::regclass[])) s`,
+  );
+  return new Set(rows.map(({ file }) => file as number));
 }
