@@ -145,6 +145,7 @@ export async function watched(
     await mend();
     await healed(cluster, HEAL_MS);
     const healMs = performance.now() - ended;
+    tell(`healed after ${Math.round(healMs)} ms`);
     over?.();
     await load.progress(20);
     return { detection: await watch.stop(), healMs };

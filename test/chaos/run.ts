@@ -14,10 +14,14 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { ChaosCluster } from './cluster.js';
+import { onInterrupt } from './interrupt.js';
 import { hash } from './random.js';
 import { openBooks, runRound } from './round.js';
 import { allRounds, STORAGE_SETTINGS, type Round } from './rounds.js';
 import { matrixTable, rowOf, writeSection, type Row } from './report.js';
+
+/** Of the round that runs. */
+let cluster: ChaosCluster | null = null;
 
 const { values: flags } = parseArgs({
   options: {
@@ -39,6 +43,7 @@ if (flags.list) for (const { name, skip } of rounds) console.log(skip ? `${name}
 else process.exitCode = await runAll();
 
 async function runAll(): Promise<number> {
+  onInterrupt(async () => cluster?.destroy());
   const rows: Row[] = [];
   const failed: string[] = [];
   const begun = Date.now();
@@ -70,7 +75,6 @@ async function runAll(): Promise<number> {
 async function one(round: Round): Promise<Row> {
   const roundSeed = (seed * 1_000_003 + hash(round.name)) >>> 0;
   const log = (line: string): void => console.log(line);
-  let cluster: ChaosCluster | null = null;
   try {
     cluster = await ChaosCluster.start({ storageSettings: STORAGE_SETTINGS });
     const load = await openBooks(cluster, roundSeed);
@@ -88,6 +92,7 @@ async function one(round: Round): Promise<Row> {
     return rowOf(round, null, (err as Error).message);
   } finally {
     await cluster?.destroy();
+    cluster = null;
   }
 }
 

@@ -13,6 +13,7 @@ import type pg from 'pg';
 import { parseLsn } from '../../src/engine/lsn.js';
 import { TestCluster } from '../helpers/cluster.js';
 import { assertSamePages } from '../helpers/same-pages.js';
+import { onInterrupt } from './interrupt.js';
 import { writeSection } from './report.js';
 import { Random } from './random.js';
 import { chart, flatness, type Flatness, type Point } from './series.js';
@@ -251,6 +252,7 @@ const cells = ({ medianOfHalf, growth, allowed, max }: Flatness, print: (n: numb
 ];
 
 const cluster = await TestCluster.start();
+onInterrupt(() => cluster.destroy());
 try {
   const lines = await new Soak(cluster).run();
   console.log(`\n${lines.join('\n')}`);
