@@ -14,6 +14,8 @@ export interface Combined {
   run(cluster: ChaosCluster, load: Workload, options: RoundOptions): Promise<RoundResult>;
 }
 
+const SESSIONS_GO_ON = { endsSessions: false, namedBy: null };
+
 interface Script {
   /** Whether commits go on all the while. */
   readonly alwaysWorks: boolean;
@@ -44,7 +46,7 @@ function network(
       const { cluster, random, tell } = context;
       const nodes = random.shuffle(cluster.nodeIds);
       let hit: string[] = [];
-      return watched(context, load, nodes, false, {
+      return watched(context, load, nodes, SESSIONS_GO_ON, {
         async harm() {
           hit = breakIt(context, nodes);
           tell(`${name}: ${hit.join(', ')}`);
@@ -90,7 +92,7 @@ export const COMBINED: readonly Combined[] = [
   combined('connections reset again and again/all', {
     alwaysWorks: false,
     play: (context, load) =>
-      watched(context, load, context.cluster.nodeIds, false, {
+      watched(context, load, context.cluster.nodeIds, SESSIONS_GO_ON, {
         async harm() {
           const { cluster, random } = context;
           for (let i = 0; i < 30; i++) {
@@ -111,23 +113,29 @@ export const COMBINED: readonly Combined[] = [
       const { cluster, random, tell } = context;
       const victim = cluster.nodeIds[random.below(3)]!;
       let starting: Promise<void> = Promise.resolve();
-      return watched(context, load, [victim, PRIMARY], true, {
-        async harm() {
-          const before = (await cluster.base.status()).volume.epoch!;
-          await kill(context, PRIMARY);
-          starting = cluster.startPrimary();
-          const client = await cluster.tool(victim);
-          try {
-            await eventually('the victim promises an epoch', async () => (await client.status()).promisedEpoch > before); // prettier-ignore
-          } finally {
-            client.close();
-          }
-          tell(`kill -9: ${victim}, which has just promised`);
-          await kill(context, victim);
-          await starting;
+      return watched(
+        context,
+        load,
+        [victim, PRIMARY],
+        { endsSessions: true, namedBy: null },
+        {
+          async harm() {
+            const before = (await cluster.base.status()).volume.epoch!;
+            await kill(context, PRIMARY);
+            starting = cluster.startPrimary();
+            const client = await cluster.tool(victim);
+            try {
+              await eventually('the victim promises an epoch', async () => (await client.status()).promisedEpoch > before); // prettier-ignore
+            } finally {
+              client.close();
+            }
+            tell(`kill -9: ${victim}, which has just promised`);
+            await kill(context, victim);
+            await starting;
+          },
+          mend: () => cluster.startNode(victim),
         },
-        mend: () => cluster.startNode(victim),
-      });
+      );
     },
   }),
 
@@ -137,7 +145,7 @@ export const COMBINED: readonly Combined[] = [
       const { cluster, random, tell } = context;
       const lost = cluster.nodeIds[random.below(3)]!;
       let source = '';
-      return watched(context, load, [lost], false, {
+      return watched(context, load, [lost], SESSIONS_GO_ON, {
         async harm() {
           await wipe(context, lost);
           await cluster.startNode(lost);
@@ -167,7 +175,7 @@ export const COMBINED: readonly Combined[] = [
       const victim = cluster.nodeIds[random.below(3)]!;
       const client = await cluster.base.client();
       try {
-        return await watched(context, load, [victim], false, {
+        return await watched(context, load, [victim], SESSIONS_GO_ON, {
           async harm() {
             const pid = cluster.pidsOf(victim)[0]!;
             const switched = client.query('select pg_switch_wal()');
@@ -192,7 +200,7 @@ export const COMBINED: readonly Combined[] = [
     play: async (context, load) => {
       const { cluster, random, tell } = context;
       const victim = cluster.nodeIds[random.below(3)]!;
-      return watched(context, load, [victim], false, {
+      return watched(context, load, [victim], SESSIONS_GO_ON, {
         async harm() {
           await fault('full disk').begin(context, victim);
           await eventually(

@@ -41,6 +41,8 @@ export interface Fault {
   readonly takesDown: boolean;
   /** Whether clients may lose their connections when it hits the primary. */
   readonly endsSessions: boolean;
+  /** Only words like these count as its detection: a node may be stopped to bring the fault about. Null: any. */
+  readonly namedBy: RegExp | null;
   begin(context: FaultContext, party: string): Promise<void>;
   /** Returns when the fault has been there long enough, and has shown that it bites. */
   hold(context: FaultContext, parties: readonly string[]): Promise<void>;
@@ -85,6 +87,7 @@ const killed: Fault = {
   without: {},
   takesDown: true,
   endsSessions: true,
+  namedBy: null,
   begin: kill,
   hold: (context) => pause(context, context.random.between(500, 3000), 500),
   end: start,
@@ -95,6 +98,7 @@ const stopped: Fault = {
   without: {},
   takesDown: true,
   endsSessions: false,
+  namedBy: null,
   async begin({ cluster }, party) {
     for (const pid of cluster.pidsOf(party)) signalIfThere(pid, 'SIGSTOP');
   },
@@ -109,6 +113,7 @@ const partitioned: Fault = {
   without: {},
   takesDown: true,
   endsSessions: false,
+  namedBy: null,
   async begin({ cluster }, party) {
     cluster.net.between(party, cluster.parties, 'drop');
   },
@@ -125,6 +130,7 @@ const wiped: Fault = {
   without: { 'all at once': 'no copy of the volume is left: that is its end, and what backups are for' },
   takesDown: true,
   endsSessions: true,
+  namedBy: null,
   async begin(context, party) {
     await kill(context, party);
     const dir = context.cluster.dirOf(party);
@@ -140,6 +146,7 @@ const full: Fault = {
   sparesPrimary: true,
   takesDown: true,
   endsSessions: true,
+  namedBy: null,
   async begin(context, party) {
     const room = context.random.below(256 * 1024);
     context.tell(`${party}: ${room} bytes left`);
@@ -163,6 +170,7 @@ const slow: Fault = {
   sparesPrimary: true,
   takesDown: false,
   endsSessions: false,
+  namedBy: null,
   async begin(context, party) {
     const ms = context.random.between(100, 500);
     context.tell(`${party}: ${ms} ms a sync`);
@@ -182,6 +190,7 @@ const clock: Fault = {
   without: {},
   takesDown: false,
   endsSessions: false,
+  namedBy: null,
   async begin(context, party) {
     jump(context, party);
   },
@@ -211,6 +220,7 @@ const flippedLog: Fault = {
   sparesPrimary: true,
   takesDown: false,
   endsSessions: false,
+  namedBy: /damage|corrupt|checksum|rebuilt|copying/i,
   async begin(context, party) {
     const { cluster, random, tell } = context;
     const stopFirst = random.below(2) === 0;
@@ -242,6 +252,7 @@ const flippedPages: Fault = {
   sparesPrimary: true,
   takesDown: false,
   endsSessions: false,
+  namedBy: /damage|corrupt|checksum|rebuilt|copying/i,
   async begin(context, party) {
     const { cluster, random, tell } = context;
     await kill(context, party);

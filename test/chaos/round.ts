@@ -116,7 +116,7 @@ export async function conduct(
 
 async function hit(context: FaultContext, load: Workload, fault: Fault, group: string[]): Promise<Hit> {
   context.tell(`${fault.name}: ${group.join(', ')}`);
-  return watched(context, load, group, fault.endsSessions, {
+  return watched(context, load, group, fault, {
     async harm() {
       await Promise.all(group.map((party) => fault.begin(context, party)));
       if (worksDuring(group, fault)) await Promise.all([fault.hold(context, group), load.progress(50)]);
@@ -133,10 +133,10 @@ export async function watched(
   { cluster, tell }: FaultContext,
   load: Workload,
   parties: string[],
-  endsSessions: boolean,
+  { endsSessions, namedBy }: Pick<Fault, 'endsSessions' | 'namedBy'>,
   { harm, mend }: { harm(): Promise<void>; mend(): Promise<void> },
 ): Promise<Hit> {
-  const watch = new Watch(cluster, parties);
+  const watch = new Watch(cluster, parties, namedBy);
   const over = endsSessions && parties.includes(PRIMARY) ? load.outage() : null;
   try {
     await harm();

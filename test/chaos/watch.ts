@@ -32,16 +32,14 @@ export class Watch {
   constructor(
     private readonly cluster: ChaosCluster,
     private readonly parties: readonly string[],
+    /** Which lines count as detection. Null: any. */
+    private readonly namedBy: RegExp | null = null,
   ) {
     this.loops = Promise.all([
       this.loop(() => this.status()),
       this.gossip(),
       this.loop(() => this.compute()),
     ]);
-  }
-
-  get detection(): Detection | null {
-    return this.first;
   }
 
   async stop(): Promise<Detection | null> {
@@ -54,7 +52,7 @@ export class Watch {
     const line = `${by}: ${what}`;
     const afterMs = performance.now() - this.begun;
     if (!this.seen.has(line)) this.seen.set(line, afterMs);
-    this.first ??= { afterMs, by: line };
+    if (this.namedBy?.test(line) !== false) this.first ??= { afterMs, by: line };
   }
 
   private async loop(ask: () => Promise<void>): Promise<void> {
