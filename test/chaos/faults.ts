@@ -211,6 +211,14 @@ function jump({ cluster, random, tell }: FaultContext, party: string): void {
   cluster.faultsOf(party).setClock(minutes * 60_000);
 }
 
+/** Until each node's log says so. */
+async function found({ cluster }: FaultContext, parties: readonly string[], words: RegExp): Promise<void> {
+  for (const party of parties)
+    await eventually(`node ${party} finds its damage`, () =>
+      words.test(readFileSync(daemonLog(cluster.base.layout, storageDaemonName(party)), 'utf8')),
+    );
+}
+
 const NO_CHECKSUMS = 'its pages carry no checksums and nobody keeps them: the cache goes with the next start';
 
 /** In a running node, found by its scrub, or in a stopped one, found when it starts. */
@@ -232,17 +240,7 @@ const flippedLog: Fault = {
     tell(`${party}: ${where}${stopFirst ? ', stopped' : ', running'}`);
     if (stopFirst) await start(context, party);
   },
-  async hold(context, parties) {
-    for (const party of parties)
-      await eventually(
-        `node ${party} finds the damage in its log`,
-        () =>
-          /damaged log/.test(
-            readFileSync(daemonLog(context.cluster.base.layout, storageDaemonName(party)), 'utf8'),
-          ),
-        60_000,
-      );
-  },
+  hold: (context, parties) => found(context, parties, /damaged log/),
   end: async () => undefined,
 };
 
@@ -261,7 +259,7 @@ const flippedPages: Fault = {
     tell(`${party}: ${flipBit(files, share, random)}, stopped`);
     await start(context, party);
   },
-  hold: (context) => pause(context, 5000, 2000),
+  hold: (context, parties) => found(context, parties, /damaged|corrupt/i),
   end: async () => undefined,
 };
 

@@ -5,8 +5,8 @@ import type { ChaosCluster } from './cluster.js';
 import type { RoundOptions, RoundResult } from './round.js';
 import type { Workload } from './workload.js';
 
-/** The product's, but for a scrub that is waited for. */
-export const STORAGE_SETTINGS = { scrub: { intervalMs: 3000 } };
+/** The product's, but for scrubs that are waited for. */
+export const STORAGE_SETTINGS = { scrub: { intervalMs: 3000, pagesIntervalMs: 3000, dutyPercent: 50 } };
 
 export interface Round {
   readonly name: string;

@@ -78,7 +78,8 @@ async function one(round: Round): Promise<Row> {
   try {
     cluster = await ChaosCluster.start({ storageSettings: STORAGE_SETTINGS });
     const load = await openBooks(cluster, roundSeed);
-    const checksAll = round.target === null || round.target === 'all at once';
+    const checksAll =
+      round.target === null || round.target === 'all at once' || round.fault?.name === 'bit flip, pages';
     const options = { seed: roundSeed, short: false, checksAll, log };
     const result = round.run
       ? await round.run(cluster, load, options)

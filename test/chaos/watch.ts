@@ -12,7 +12,7 @@ import { GossipTool } from '../../src/inspect/gossip.js';
 import { isDbError } from '../../src/engine/errors.js';
 import { PRIMARY, type ChaosCluster } from './cluster.js';
 
-const POLL_MS = 100;
+const POLL_MS = 200;
 
 export interface Detection {
   afterMs: number;
