@@ -29,7 +29,8 @@ export async function editText(
       session.error(`could not start editor "${editor}"`);
       return null;
     }
-    const isChanged = status === 0 && modified(file) !== before;
+    if (status !== 0) return null; // the editor has said why
+    const isChanged = modified(file) !== before;
     return { text: isChanged ? fs.readFileSync(file, 'utf8') : text, isChanged };
   } catch (err) {
     session.error(`${file}: ${systemReason(err)}`);

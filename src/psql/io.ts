@@ -96,7 +96,11 @@ export class PipeSink implements Sink {
   private readonly stdin: Writable;
 
   constructor(command: string, io: PsqlIo) {
-    const child = spawn('/bin/sh', ['-c', command], { stdio: childStdio(io, 'pipe'), env: io.env });
+    const child = spawn('/bin/sh', ['-c', command], {
+      argv0: 'sh',
+      stdio: childStdio(io, 'pipe'),
+      env: io.env,
+    });
     this.stdin = child.stdin!;
     this.stdin.on('error', () => this.stdin.destroy()); // the command stopped reading: the rest goes nowhere, as with a pager
     this.inner = new StreamSink(this.stdin);
@@ -143,13 +147,14 @@ export function runShell(command: string | null, io: PsqlIo): Promise<ShellStatu
   const child =
     command === null
       ? spawn(shell, [], { stdio, env: io.env })
-      : spawn('/bin/sh', ['-c', command], { stdio, env: io.env });
+      : spawn('/bin/sh', ['-c', command], { argv0: 'sh', stdio, env: io.env });
   return childStatus(child, io);
 }
 
 /** Output of a command and how it ended; standard error is shared. */
 export function captureShell(command: string, io: PsqlIo): { output: Buffer; status: ShellStatus } {
   const child = spawnSync('/bin/sh', ['-c', command], {
+    argv0: 'sh',
     stdio: [io.isProcess ? 'inherit' : 'ignore', 'pipe', io.isProcess ? 'inherit' : 'pipe'],
     env: io.env,
     maxBuffer: 1024 * 1024 * 1024,

@@ -43,3 +43,20 @@ export async function execute(
   }
   return failed ? null : result;
 }
+
+/** Runs a query whose failure is told in one line, without the query that the user did not write. */
+export async function lookUp(session: Session, sql: string): Promise<RowsResult | null> {
+  if (!session.wire) {
+    session.error(NOT_CONNECTED);
+    return null;
+  }
+  const { wire } = session;
+  let rows: RowsResult | null = null;
+  wire.query(sql);
+  for (let event = await wire.next(); event; event = await wire.next()) {
+    if (event.kind === 'tuples') rows = { fields: event.fields, rows: event.rows };
+    else if (event.kind === 'error')
+      session.error(`${event.error.severity ?? 'ERROR'}:  ${event.error.message}`);
+  }
+  return rows;
+}

@@ -1,4 +1,5 @@
 /** Sends what a user typed and shows what comes back: psql's SendQuery. */
+import type { CrosstabArguments } from './crosstab.js';
 import { copyIn } from './copy-data.js';
 import { serverGone } from './reconnect.js';
 import { alignmentOf, withThousands } from './print/table.js';
@@ -180,7 +181,11 @@ class Execution {
   async run(): Promise<boolean> {
     const { session, request, options } = this;
     const portions =
-      session.settings.fetchCount > 0 && !request.gexec && request.gsetPrefix === null && !options.watch;
+      session.settings.fetchCount > 0 &&
+      !request.gexec &&
+      !request.crosstab &&
+      request.gsetPrefix === null &&
+      !options.watch;
     this.started = performance.now();
     if (request.bind) this.wire.bind(this.query, request.bind);
     else this.wire.query(this.query, portions ? session.settings.fetchCount : 0);
@@ -256,6 +261,8 @@ class Execution {
       if (current.kind === 'tuples' && this.success) {
         if (isLast && request.gsetPrefix !== null) this.success = this.store(current.fields, current.rows);
         else if (isLast && request.gexec) this.success = await this.execute(current.rows);
+        else if (isLast && request.crosstab)
+          this.success = await this.printCrosstab(current, request.crosstab);
         else if (shown) await this.printRows(current.fields, current.rows);
       }
       if (shown && this.success) this.printStatus(current.tag, current.kind === 'tuples');
@@ -271,6 +278,17 @@ class Execution {
     const options = this.options.watch?.options ?? session.print;
     const sink = await this.resultSink();
     if (sink) await session.printTable(resultTable(fields, rows, options), options, sink);
+  }
+
+  private async printCrosstab(
+    { fields, rows }: { fields: Field[]; rows: TextRow[] },
+    args: CrosstabArguments,
+  ): Promise<boolean> {
+    const { crosstab } = await import('./crosstab.js');
+    const table = crosstab(this.session, fields, rows, args);
+    const sink = table && (await this.resultSink());
+    if (sink) await this.session.printTable(table, this.session.print, sink);
+    return sink !== null;
   }
 
   /** A large result in portions (FETCH_COUNT): each is laid out on its own. */

@@ -1,4 +1,5 @@
 /** The state of one psql: connection, variables, print options, where output goes. */
+import type { CrosstabArguments } from './crosstab.js';
 import type pg from 'pg';
 import { StreamSink, expandTilde, openSink, runShell, systemReason, type PsqlIo, type Sink } from './io.js'; // prettier-ignore
 import { StreamLines, type LineSource } from './line-source.js';
@@ -36,11 +37,21 @@ export interface SendRequest {
   gsetPrefix: string | null;
   gdesc: boolean;
   gexec: boolean;
+  /** \\crosstabview with its arguments. */
+  crosstab: CrosstabArguments | null;
   bind: string[] | null;
 }
 
 export function noRequest(): SendRequest {
-  return { target: null, savedOptions: null, gsetPrefix: null, gdesc: false, gexec: false, bind: null };
+  return {
+    target: null,
+    savedOptions: null,
+    gsetPrefix: null,
+    gdesc: false,
+    gexec: false,
+    crosstab: null,
+    bind: null,
+  };
 }
 
 export class Session {

@@ -186,7 +186,7 @@ const editing: Case[] = [
       'ef and ev',
       `\\ef f_ef\n;\n\\ef f_ef 3\n\\g\n\\ef nosuch\n\\ef f_ef(text)\n\\ev v_ev\n\\r\n\\ev v_ev 2\n;\n\\ev nosuch\n\\ev\n\\p\n\\r\n\\ef\n\\p\n\\r\nselect 1;\n`,
     ),
-    env: { EDITOR: 'touch -d tomorrow' },
+    env: { EDITOR: 'touch -d tomorrow', PSQL_EDITOR_LINENUMBER_ARG: '+' },
   },
   { ...script('editor that fails', `select 1\n\\e\n;\n\\ef f_ef\n;\n`), env: { EDITOR: 'false' } },
   {
@@ -198,7 +198,7 @@ const editing: Case[] = [
   },
   {
     ...script('edit a file that is then run', `\\e edit.sql\n\\p\n;\n`),
-    env: { EDITOR: 'touch -d tomorrow' },
+    env: { EDITOR: 'touch -d tomorrow', PSQL_EDITOR_LINENUMBER_ARG: '+' },
   },
   script(
     'sf with kinds of functions',

@@ -4,6 +4,7 @@ import { branchCommands } from './branch.js';
 import { connectionCommands } from './connection.js';
 import { fileCommands } from './files.js';
 import { formatCommands } from './format.js';
+import { largeObjectCommands } from './large-objects.js';
 import { infoCommand } from './info.js';
 import { queryCommands } from './query.js';
 import { variableCommands } from './variables.js';
@@ -14,6 +15,7 @@ const COMMANDS = new Map<string, SlashCommand>(
     ...connectionCommands,
     ...fileCommands,
     ...formatCommands,
+    ...largeObjectCommands,
     ...queryCommands,
     ...variableCommands,
   }),

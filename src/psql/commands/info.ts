@@ -49,13 +49,6 @@ function runErrverbose({ session }: SlashContext): SlashResult {
   return 'done';
 }
 
-function refuseLargeObject({ session, name }: SlashContext): SlashResult {
-  session.error(
-    `\\${name}: large objects are not supported here; use lo_import(), lo_export() or lo_get() in SQL`,
-  );
-  return 'error';
-}
-
 const COMMANDS: Record<string, SlashCommand> = {
   '?': { run: runHelp },
   h: { run: runSqlHelp, skip: 'line' },
@@ -72,6 +65,5 @@ export function infoCommand(name: string): SlashCommand | null {
   if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name]!;
   if (/^d/.test(name) || /^(l|list)(x?\+?|\+x)$/.test(name) || /^z[Sx]*$/.test(name))
     return { run: runDescribe };
-  if (name.startsWith('lo_')) return { run: refuseLargeObject };
   return null;
 }

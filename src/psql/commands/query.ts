@@ -108,10 +108,55 @@ async function runEdit(context: SlashContext): Promise<SlashResult> {
   const isPrevious = file === null && query.text === '';
   if (isPrevious) query.text = previous?.text ?? '';
   const edited = await editText(session, query.text, file, line === null ? null : parseInt(line, 10));
-  if (edited === null) query.text = '';
+  if (edited === null) return 'error';
   // A file or a previous query left unchanged is not run again.
-  else query.text = edited.isChanged || (!isPrevious && file === null) ? edited.text : '';
-  return edited === null ? 'error' : 'edited';
+  query.text = edited.isChanged || (!isPrevious && file === null) ? edited.text : '';
+  return 'edited';
+}
+
+const NEW_FUNCTION = `CREATE FUNCTION ( )
+ RETURNS 
+ LANGUAGE 
+ -- common options:  IMMUTABLE  STABLE  STRICT  SECURITY DEFINER
+AS $function$
+
+$function$
+`;
+const NEW_VIEW = 'CREATE VIEW  AS\n SELECT \n  -- something...\n';
+
+/** \ef and \ev: the definition of a function or view, or an empty one, into the editor and then into the query buffer. */
+async function runEditObject(context: SlashContext): Promise<SlashResult> {
+  const { session, name, query } = context;
+  if (!query) {
+    session.error('no query buffer');
+    return 'error';
+  }
+  const isFunction = name === 'ef';
+  const text = context.arg('line', true);
+  // A line number may follow the name, after a space or the closing parenthesis.
+  const numbered = /^(.*[\s)])(\d+)\s*$/s.exec(text ?? '');
+  const object = (numbered ? numbered[1]! : (text ?? '')).trim();
+  const lineText = numbered ? numbered[2]! : null;
+  const line = lineText === null ? null : parseInt(lineText, 10);
+  query.text = '';
+  if (line !== null && line < 1) {
+    session.error(`invalid line number: ${lineText}`);
+    return 'error';
+  }
+  const { functionSource, viewSource } = await import('../describe/source.js');
+  const source = !object ? (isFunction ? NEW_FUNCTION : NEW_VIEW) : await (isFunction ? functionSource : viewSource)(session, object); // prettier-ignore
+  if (source === null) return 'error';
+  const before =
+    isFunction && object ? source.split('\n').findIndex((row) => /^(AS|BEGIN|RETURN) /.test(row)) : 0;
+  const { editText } = await import('../edit.js');
+  const edited = await editText(session, source, null, line === null ? null : line + Math.max(before, 0));
+  if (!edited) return 'error';
+  if (!edited.isChanged) {
+    session.say('No changes\n');
+    return 'done';
+  }
+  query.text = edited.text;
+  return 'edited';
 }
 
 export const queryCommands: Record<string, SlashCommand> = {
@@ -143,6 +188,13 @@ export const queryCommands: Record<string, SlashCommand> = {
       return 'done';
     },
   },
+  crosstabview: {
+    run(context) {
+      const next = (): string | null => context.arg('normal', true);
+      context.session.request.crosstab = [next(), next(), next(), next()];
+      return 'send';
+    },
+  },
   watch: { run: runWatch },
   p: { run: runPrint },
   print: { run: runPrint },
@@ -152,4 +204,6 @@ export const queryCommands: Record<string, SlashCommand> = {
   write: { run: runWrite, skip: 'file-or-pipe' },
   e: { run: runEdit },
   edit: { run: runEdit },
+  ef: { run: runEditObject, skip: 'line' },
+  ev: { run: runEditObject, skip: 'line' },
 };

@@ -1,8 +1,7 @@
 /** \sf and \sv: a function's or view's definition. */
 import pg from 'pg';
 import { showText } from '../pager.js';
-import { execute, type RowsResult } from '../run.js';
-import { NOT_CONNECTED } from '../send.js';
+import { execute, lookUp } from '../run.js';
 import type { Session } from '../session.js';
 
 export async function showSource(
@@ -24,24 +23,7 @@ export async function showSource(
   return true;
 }
 
-/** Runs a query whose failure is told in one line, without the query that the user did not write. */
-async function lookUp(session: Session, sql: string): Promise<RowsResult | null> {
-  if (!session.wire) {
-    session.error(NOT_CONNECTED);
-    return null;
-  }
-  const { wire } = session;
-  let rows: RowsResult | null = null;
-  wire.query(sql);
-  for (let event = await wire.next(); event; event = await wire.next()) {
-    if (event.kind === 'tuples') rows = { fields: event.fields, rows: event.rows };
-    else if (event.kind === 'error')
-      session.error(`${event.error.severity ?? 'ERROR'}:  ${event.error.message}`);
-  }
-  return rows;
-}
-
-async function functionSource(session: Session, name: string): Promise<string | null> {
+export async function functionSource(session: Session, name: string): Promise<string | null> {
   const type = name.includes('(') ? 'regprocedure' : 'regproc';
   const found = await lookUp(session, `SELECT ${pg.escapeLiteral(name)}::pg_catalog.${type}::pg_catalog.oid`);
   if (!found) return null;
@@ -49,7 +31,7 @@ async function functionSource(session: Session, name: string): Promise<string | 
   return source?.rows[0]?.[0] ?? null;
 }
 
-async function viewSource(session: Session, name: string): Promise<string | null> {
+export async function viewSource(session: Session, name: string): Promise<string | null> {
   const found = await lookUp(
     session,
     `SELECT ${pg.escapeLiteral(name)}::pg_catalog.regclass::pg_catalog.oid`,
