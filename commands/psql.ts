@@ -95,7 +95,8 @@ export default class Psql extends AuroraCommand {
     const { defaultServer } = home
       ? await import('../src/cluster/default-server.js')
       : { defaultServer: () => null };
-    const status = await runPsql(this.argv, processIo(), () => defaultServer(home));
+    const cluster = home ? async () => (await import('../src/cluster/status.js')).clusterStatus(home) : null;
+    const status = await runPsql(this.argv, processIo(), () => defaultServer(home), cluster);
     process.stdin.destroy(); // an open pipe would keep the process waiting
     if (status !== 0) this.exit(status);
   }

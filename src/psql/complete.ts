@@ -4,17 +4,8 @@ import path from 'node:path';
 import pg from 'pg';
 import { commandNames } from './commands/index.js';
 import { expandTilde } from './io.js';
+import { KEYWORDS } from './keywords.js';
 import type { Session } from './session.js';
-
-const KEYWORDS = (
-  'ABORT ADD ALL ALTER ANALYZE AND AS ASC BEGIN BETWEEN BY CALL CASCADE CASE CHECK CHECKPOINT CLOSE CLUSTER COLUMN COMMENT COMMIT ' +
-  'CONSTRAINT COPY CREATE CROSS CURSOR DATABASE DECLARE DEFAULT DELETE DESC DISCARD DISTINCT DO DROP ELSE END EXCEPT EXECUTE EXISTS ' +
-  'EXPLAIN EXTENSION FETCH FOR FOREIGN FROM FULL FUNCTION GRANT GROUP HAVING IF ILIKE IN INDEX INNER INSERT INTERSECT INTO IS JOIN ' +
-  'KEY LATERAL LEFT LIKE LIMIT LISTEN LOCK MATERIALIZED MERGE MOVE NATURAL NOT NOTIFY NULL OFFSET ON OR ORDER OUTER OVER PARTITION ' +
-  'POLICY PREPARE PRIMARY PROCEDURE REASSIGN REFERENCES REFRESH REINDEX RELEASE RESET RETURNING REVOKE RIGHT ROLE ROLLBACK SAVEPOINT ' +
-  'SCHEMA SECURITY SELECT SEQUENCE SET SHOW START TABLE TABLESPACE TEMPORARY THEN TO TRANSACTION TRIGGER TRUNCATE TYPE UNION UNIQUE ' +
-  'UNLISTEN UPDATE USER USING VACUUM VALUES VIEW WHEN WHERE WINDOW WITH'
-).split(' ');
 
 const DESCRIBE = 'd dt di ds dv dm dn du dg df da do dx dp dT dD db dL dE dP dconfig des det deu dew dy drg drds ddp dl l z sf sv'.split(' '); // prettier-ignore
 
@@ -62,7 +53,7 @@ function matching(names: string[], word: string): string[] {
 
 function keywords(session: Session, word: string): string[] {
   if (word === '') return [];
-  const found = KEYWORDS.filter((name) => name.startsWith(word.toUpperCase()));
+  const found = [...KEYWORDS].filter((name) => name.startsWith(word.toUpperCase()));
   const style = session.settings.keywordCase;
   const typedLower = /^[a-z]/.test(word);
   const lower = style === 'lower' || (style.startsWith('preserve') && typedLower);

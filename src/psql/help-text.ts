@@ -16,9 +16,17 @@ export const COMMAND_HELP: HelpSection[] = [
       ['\\gset [PREFIX]', 'run the query and store its row in variables'],
       ['\\gx [(OPTIONS)] [FILE]', 'as \\g, with expanded output'],
       ['\\bind [VALUE]...', 'parameters for the next query'],
+      ['\\crosstabview [COLUMNS]', 'run the query and show its result as a grid'],
       ['\\watch [[i=]SEC] [c=N] [m=MIN]', 'run the query again and again'],
       ['\\q', 'quit'],
       ['\\restrict KEY, \\unrestrict KEY', 'allow no backslash commands until the key is given'],
+    ],
+  },
+  {
+    title: 'Cluster',
+    entries: [
+      ['\\aurora', 'storage nodes, computes and log positions on one screen'],
+      ['\\lsn [NAME]', 'where the log stands; or put the commit LSN into a variable'],
     ],
   },
   {
@@ -32,6 +40,7 @@ export const COMMAND_HELP: HelpSection[] = [
     title: 'Query buffer',
     entries: [
       ['\\e [FILE] [LINE]', 'edit the query, or a file, with $EDITOR'],
+      ['\\ef [FUNCTION [LINE]], \\ev [VIEW [LINE]]', 'edit a definition'],
       ['\\p', 'show the query'],
       ['\\r', 'forget the query'],
       ['\\s [FILE]', 'show the history, or save it'],
@@ -112,6 +121,14 @@ export const COMMAND_HELP: HelpSection[] = [
       ['\\conninfo', 'show the connection'],
       ['\\encoding', 'show the client encoding'],
       ['\\password [USER]', "change a user's password"],
+    ],
+  },
+  {
+    title: 'Large objects',
+    entries: [
+      ['\\lo_import FILE [COMMENT]', 'make one of a file'],
+      ['\\lo_export OID FILE', 'write one to a file'],
+      ['\\lo_list[+], \\lo_unlink OID', 'list them, remove one'],
     ],
   },
   {

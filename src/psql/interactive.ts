@@ -2,7 +2,9 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import { createInterface, type Interface } from 'node:readline';
+import { ColouredOutput } from './coloured-output.js';
 import { complete } from './complete.js';
+import { highlight } from './highlight.js';
 import { MainLoop, type Lines } from './main-loop.js';
 import { expandTilde } from './io.js';
 import { renderPrompt } from './prompt.js';
@@ -78,14 +80,18 @@ class TerminalLines implements Lines {
   private read(prompt: string, loop: MainLoop): Promise<string | null | 'interrupt'> {
     const { session, useReadline } = this;
     const { stdin, stdout } = session.io;
+    const coloured = useReadline ? this.coloured(loop) : null;
     const reader = createInterface({
       input: stdin,
-      output: stdout,
+      output: coloured ?? stdout,
       terminal: useReadline,
       history: useReadline ? [...session.history].reverse() : [],
       historySize: useReadline ? Math.max(session.settings.histSize, session.history.length) : 0,
       ...(useReadline ? { completer: this.completer(loop) } : {}),
     });
+    coloured?.attach(reader);
+    const afterKey = (): void => coloured?.afterKey();
+    stdin.on('keypress', afterKey);
     reader.setPrompt(prompt);
     reader.prompt();
     if (this.unfinished !== '') reader.write(this.unfinished);
@@ -99,6 +105,7 @@ class TerminalLines implements Lines {
         setImmediate(() => {
           this.unfinished = value === 'interrupt' ? '' : (reader as Interface & { line: string }).line;
           reader.close();
+          stdin.off('keypress', afterKey);
           resolve(value);
         });
       };
@@ -109,6 +116,13 @@ class TerminalLines implements Lines {
       reader.on('SIGINT', () => settle('interrupt'));
       reader.on('close', () => settle(null));
     });
+  }
+
+  /** Null where colours are not wanted: NO_COLOR, or a terminal that has none. */
+  private coloured(loop: MainLoop): ColouredOutput | null {
+    const { env, stdout } = this.session.io;
+    if (env['NO_COLOR'] || env['TERM'] === 'dumb') return null;
+    return new ColouredOutput(stdout, (line) => highlight(line, loop.prompt));
   }
 
   private completer(loop: MainLoop) {

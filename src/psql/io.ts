@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { encodeText } from './text.js';
 
 export interface PsqlIo {
   stdin: Readable;
@@ -47,7 +48,7 @@ export class StreamSink implements Sink {
   constructor(private readonly stream: Writable) {}
 
   write(data: string | Buffer): void {
-    this.full = !this.stream.write(data);
+    this.full = !this.stream.write(typeof data === 'string' ? encodeText(data) : data);
   }
 
   async drained(): Promise<void> {
@@ -75,7 +76,8 @@ export class FileSink implements Sink {
   }
 
   write(data: string | Buffer): void {
-    const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+    const encoded = typeof data === 'string' ? encodeText(data) : data;
+    const bytes = typeof encoded === 'string' ? Buffer.from(encoded) : encoded;
     for (let at = 0; at < bytes.length;) at += fs.writeSync(this.fd, bytes, at);
   }
 

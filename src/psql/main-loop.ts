@@ -1,6 +1,7 @@
 /** Reads a script or a terminal line by line, collects statements, sends them, runs backslash commands. */
 import { ConditionalStack } from './conditional.js';
 import { canonicalPath, systemReason } from './io.js';
+import { decodeText } from './text.js';
 import { FileLines, type LineSource } from './line-source.js';
 import { ScanInput } from './scan/input.js';
 import { scanHost } from './scan-host.js';
@@ -21,10 +22,15 @@ export interface Lines {
 export function scriptLines(source: LineSource): Lines {
   return {
     async next() {
-      const line = await source.next();
-      if (line === null) return null;
-      const end = line[line.length - 1] === 10 ? line.length - 1 : line.length;
-      return line.toString('utf8', 0, end);
+      let text: string | null = null;
+      for (let line = await source.next(); line !== null; line = await source.next()) {
+        // As psql has it: a zero byte hides the rest of its line, line end included.
+        const zero = line.indexOf(0);
+        if (zero < 0)
+          return (text ?? '') + decodeText(line[line.length - 1] === 10 ? line.subarray(0, -1) : line);
+        text = (text ?? '') + decodeText(line.subarray(0, zero));
+      }
+      return text;
     },
   };
 }

@@ -1,6 +1,7 @@
 /** psql from start to end: options, connection, psqlrc, then the actions of the command line, a script, or a prompt. */
 import fs from 'node:fs';
 import os from 'node:os';
+import type { ClusterState } from './commands/aurora.js';
 import { ConditionalStack } from './conditional.js';
 import { resolveConnection, type DefaultServer } from './connection.js';
 import { errorMessage, isDbError } from '../engine/errors.js';
@@ -44,11 +45,13 @@ export async function runPsql(
   argv: string[],
   io: PsqlIo,
   fallback: () => DefaultServer | null,
+  cluster: (() => Promise<ClusterState>) | null = null,
 ): Promise<number> {
   const parsed = parseCommandLine(argv);
   const early = earlyAnswer(argv, io);
   if (early !== null) return early;
   const session = new Session(io, null);
+  session.cluster = cluster;
   const stopWatching = watchInterrupts(session);
   try {
     if ('problem' in parsed) {

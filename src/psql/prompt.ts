@@ -16,6 +16,12 @@ const CONTINUES: Record<PromptKind, string> = {
   copy: '',
 };
 
+/** Whether the server takes writes. */
+function endpointRole({ wire }: Session): 'primary' | 'replica' | null {
+  if (!wire) return null;
+  return wire.parameters.get('in_hot_standby') === 'on' ? 'replica' : 'primary';
+}
+
 /** Marks around characters that take no room, as %[ and %] set them. */
 const HIDDEN_START = '\ue000';
 const HIDDEN_END = '\ue001';
@@ -85,6 +91,13 @@ function escape(
     case 'x':
       if (!wire) return '?';
       return wire.status === 'T' ? '*' : wire.status === 'E' ? '!' : '';
+    case 'i':
+      return endpointRole(session) ?? '';
+    case 'I': {
+      // Said where it matters: at an endpoint of the cluster that we know, and at any standby.
+      const role = endpointRole(session);
+      return role !== null && (role === 'replica' || session.isClusterEndpoint) ? `@${role}` : '';
+    }
     case 'l':
       return String(session.statementLine);
     case '#':

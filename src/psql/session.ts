@@ -1,4 +1,5 @@
 /** The state of one psql: connection, variables, print options, where output goes. */
+import type { ClusterState } from './commands/aurora.js';
 import type { CrosstabArguments } from './crosstab.js';
 import type pg from 'pg';
 import { StreamSink, expandTilde, openSink, runShell, systemReason, type PsqlIo, type Sink } from './io.js'; // prettier-ignore
@@ -62,6 +63,8 @@ export class Session {
   wire: Wire | null = null;
   /** Where we are connected, or were last. */
   target: ResolvedConnection | null = null;
+  /** Tells the state of the cluster of AURORA_HOME; null when none is named. */
+  cluster: (() => Promise<ClusterState>) | null = null;
   timing = false;
   /** -w: never, -W: always ask for a password. */
   passwordMode: 'default' | 'never' | 'always' = 'default';
@@ -112,8 +115,8 @@ export class Session {
       ['LAST_ERROR_MESSAGE', ''],
       ['LAST_ERROR_SQLSTATE', '00000'],
       ['AUTOCOMMIT', 'on'],
-      ['PROMPT1', '%/%R%x%# '],
-      ['PROMPT2', '%/%R%x%# '],
+      ['PROMPT1', '%/%I%R%x%# '],
+      ['PROMPT2', '%/%I%R%x%# '],
       ['PROMPT3', '>> '],
       ['SHOW_ALL_RESULTS', 'on'],
     ];
@@ -122,6 +125,11 @@ export class Session {
 
   get notTty(): boolean {
     return !this.io.stdinIsTty || !this.io.stdoutIsTty;
+  }
+
+  /** Connected to the cluster of AURORA_HOME. */
+  get isClusterEndpoint(): boolean {
+    return this.fallback !== null && this.target?.host === this.fallback.host;
   }
 
   get client(): pg.Client | null {

@@ -4,6 +4,7 @@
  */
 import net from 'node:net';
 import type pg from 'pg';
+import { encodeText } from './text.js';
 import type { Field, TextRow } from './wire-types.js';
 import type { ServerMessage } from './server-message.js';
 
@@ -100,7 +101,11 @@ export class Wire {
   /** Sends a query string. `portion` > 0: rows come in portions of that many. */
   query(text: string, portion = 0): void {
     this.begin(portion);
-    this.submit((connection) => connection.query(text));
+    const bytes = encodeText(text);
+    this.submit((connection) => {
+      if (typeof bytes === 'string') connection.query(bytes);
+      else connection.stream.write(queryMessage(bytes));
+    });
   }
 
   /** Parses and describes a statement without running it. */
@@ -305,4 +310,12 @@ export class Wire {
       this.secretKey = message.secretKey!;
     } else if (/^authentication.*(Password|SASL)$/.test(message.name)) this.usedPassword = true;
   }
+}
+
+/** A Query message whose text is not UTF-8, which pg's writer cannot make. */
+function queryMessage(text: Buffer): Buffer {
+  const head = Buffer.alloc(5);
+  head.write('Q', 0, 'latin1');
+  head.writeUInt32BE(4 + text.length + 1, 1);
+  return Buffer.concat([head, text, Buffer.alloc(1)]);
 }

@@ -7,6 +7,13 @@ import { runOurs, runReal, type Invocation, type Transcript } from './harness.js
 const DIFFERENCES: { why: string; from: RegExp; to: string }[] = [
   { why: 'the program calls itself "aurora psql"', from: /^(?:\/usr\/\S*\/)?psql: /gm, to: 'aurora psql: ' },
   { why: 'and so do its hints', from: /Try "psql --help"/g, to: 'Try "aurora psql --help"' },
+  {
+    why: 'since psql 17 these frames are SQL comments',
+    from: /^\*{8,9}( QUERY )\*{9,10}$/gm,
+    to: '/********$1*********/',
+  },
+  { why: 'the same, below a query', from: /^\*{26}$/gm, to: '/************************/' },
+  { why: 'the same, of single step', from: /^\*\*(\*\((?:Single step|press).*\)\*+)\*$/gm, to: '/*$1/' },
 ];
 
 /** What differs from run to run. */

@@ -10,6 +10,7 @@ import { CASES, FILES, type Case } from './cases.js';
 import { assertSame } from './compare.js';
 import { CONNECTION_CASES } from './connection-cases.js';
 import { MORE_CASES, MORE_FILES, MORE_OUTPUT_CASES, MORE_SETUP } from './more-cases.js';
+import { RAW_CASES, RAW_FILES } from './raw-cases.js';
 import { OUTPUT_CASES } from './output-cases.js';
 import { DESCRIBE_CASES, SETUP } from './describe-cases.js';
 import { baseEnv, requireRealPsql } from './harness.js';
@@ -25,7 +26,7 @@ describe('psql transcripts', function () {
     requireRealPsql();
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-psql-'));
     fs.mkdirSync(path.join(folder, 'folder'));
-    for (const [name, text] of Object.entries({ ...FILES, ...MORE_FILES }))
+    for (const [name, text] of Object.entries({ ...FILES, ...MORE_FILES, ...RAW_FILES }))
       fs.writeFileSync(path.join(folder, name), text);
     server = await startPlainPostgres();
     await server.sql(SETUP + MORE_SETUP);
@@ -48,7 +49,7 @@ describe('psql transcripts', function () {
 
   for (const invocation of [...OUTPUT_CASES, ...DESCRIBE_CASES, ...MORE_OUTPUT_CASES])
     compares(invocation, true);
-  for (const invocation of [...CASES, ...MORE_CASES]) compares(invocation, false);
+  for (const invocation of [...CASES, ...MORE_CASES, ...RAW_CASES]) compares(invocation, false);
 
   describe('of connections', () => {
     before(async () => {

@@ -1,5 +1,6 @@
 /** All backslash commands by name. */
 import type { SlashCommand } from '../slash.js';
+import { auroraCommands } from './aurora.js';
 import { branchCommands } from './branch.js';
 import { connectionCommands } from './connection.js';
 import { fileCommands } from './files.js';
@@ -11,6 +12,7 @@ import { variableCommands } from './variables.js';
 
 const COMMANDS = new Map<string, SlashCommand>(
   Object.entries({
+    ...auroraCommands,
     ...branchCommands,
     ...connectionCommands,
     ...fileCommands,

@@ -1,0 +1,255 @@
+/** Input and options at the edges: bytes that are no text, long lines, much data; psql 15 and ours say the same. */
+import { c, opts, script, type Case } from './cases.js';
+
+const bytes = (name: string, stdin: Buffer, ...options: string[]): Case => ({
+  name,
+  args: ['-X', ...options],
+  stdin,
+});
+
+export const RAW_CASES: Case[] = [
+  bytes('bytes that are not UTF-8', Buffer.from("select 'a\xffb';\nselect 1;\n", 'latin1')),
+  bytes(
+    'bytes that are not UTF-8, in COPY data',
+    Buffer.from(
+      'create temp table t (a text);\ncopy t from stdin;\n\xe4xyz\n\\.\nselect count(*) from t;\n',
+      'latin1',
+    ),
+  ),
+  bytes('bytes that are not UTF-8, echoed', Buffer.from("\\echo 'a\xff'\n", 'latin1'), '-a'),
+  bytes('cut-off UTF-8 at the end of a line', Buffer.from("select 'é", 'utf8').subarray(0, 9)),
+  bytes('a zero byte in a script', Buffer.from('select 1\0garbage;\n+ 1;\nselect 3;\n')),
+  bytes(
+    'LATIN1 data in COPY with an encoding',
+    Buffer.from(
+      "create temp table t (a text);\ncopy t from stdin with (encoding 'latin1');\n\xe4\n\\.\nselect a, length(a) from t;\n",
+      'latin1',
+    ),
+  ),
+  script('a very long line', `select length('${'x'.repeat(3_000_000)}');\n`),
+  script('a very long line of quotes', `select length('${"''".repeat(400_000)}');\n`),
+  script('a very long comment', `/* ${'* x /'.repeat(200_000)} */ select 1; -- ${'y'.repeat(100_000)}\n`),
+  script('a very long dollar quote', `select length($a$${'$ b'.repeat(300_000)}$a$);\n`),
+  script('many parentheses', `select ${'('.repeat(300)}1${')'.repeat(300)};\n`),
+  script(
+    'a long statement over many lines',
+    `select count(*) from (values\n${Array.from({ length: 5000 }, (_, i) => `(${i}, 'text ${i}')`).join(',\n')}\n) v(a, b);\n`,
+  ),
+  script('many statements', `\\pset tuples_only\n${'select 1;\n'.repeat(300)}`),
+  script(
+    'much COPY data',
+    `create temp table t (a int, b text);\ncopy t from stdin;\n${Array.from({ length: 50_000 }, (_, i) => `${i}\tline ${i}`).join('\n')}\n\\.\nselect count(*), sum(a) from t;\n`,
+  ),
+  script('a long \\echo', `\\echo ${'word '.repeat(20_000)}\n`),
+  script(
+    'an escaped backslash and the rest',
+    `select 1 \\; select 2 \\\\ select 3;\n\\echo a \\\\ \\echo b\n\\pset border 2 \\\\ select 1;\n`,
+  ),
+  script('tabs, form feeds and vertical tabs', `select\t1\f,\v2;\n`),
+  script('carriage returns alone', `select 1;\rselect 2;\r\n`),
+  script('semicolons alone', `;;;\n ; ;\nselect 1;;select 2;\n`),
+  script('a backslash alone', `\\\n\\ echo x\nselect 1;\n`),
+  script(
+    'commands with odd arguments',
+    `\\echo "a ""b" 'c''d' \`echo x; echo y\` "unterminated\n\\echo 'a' b'c'd "e"f\n\\echo a;b ;\n\\echo :\n\\echo :: :a: ':a' ":a"\n\\set a 'x y'\n\\echo :a :'a' :"a" x:a a:a\n`,
+  ),
+  script(
+    'variables of odd names',
+    `\\set 1 one\n\\set _x y\n\\set ä umlaut\n\\echo :1 :_x :ä\n\\set 'a b' c\n`,
+  ),
+  script(
+    'numbers and casts beside variables',
+    `\\set b 5\nselect '12:30'::time, array[1,2,3][1:2], 'a:b', x::text from (select :b as x) s;\nselect :b::int, :'b'::int;\nselect 1 as b where :b=5;\n`,
+  ),
+  script(
+    'backquotes that fail',
+    `\\echo \`exit 3\` \`nosuchcommand_ 2>/dev/null\`\n\\set x \`printf 'a\\nb\\n\\n'\`\n\\echo :x\n`,
+  ),
+  script(
+    'standard_conforming_strings off',
+    `set standard_conforming_strings = off;\nset escape_string_warning = off;\nselect 'it\\'s', 'a\\\\b';\nset standard_conforming_strings = on;\nselect 'a\\';\n`,
+  ),
+  script(
+    'transaction commands',
+    `begin read only;\ncreate table nope (a int);\nrollback;\nstart transaction isolation level serializable;\nshow transaction_isolation;\nsavepoint s;\nselect 1/0;\nrollback to s;\nrelease s;\nprepare transaction 'x';\nabort;\nend;\n`,
+  ),
+  script(
+    'prepared statements',
+    `prepare p(int) as select $1 + 1;\nexecute p(41);\ndeallocate p;\nexecute p(1);\ndeallocate all;\n`,
+  ),
+  script(
+    'cursors',
+    `begin;\ndeclare c cursor for select g from generate_series(1, 5) g;\nfetch 2 c;\nmove 1 c;\nfetch all c;\nclose c;\nfetch c;\nend;\n`,
+  ),
+  script(
+    'explain and show',
+    `explain (costs off) select 1;\nshow work_mem;\nexplain (format json, costs off) select 1;\nset work_mem = 'x';\n`,
+  ),
+  script(
+    'row counts of all kinds',
+    `create temp table t (a int);\ninsert into t select generate_series(1, 3);\n\\echo :ROW_COUNT\nupdate t set a = a where a > 1;\n\\echo :ROW_COUNT\nwith x as (delete from t returning a) select * from x order by 1;\n\\echo :ROW_COUNT\nselect into temp t2 from generate_series(1, 4);\n\\echo :ROW_COUNT\ncreate temp table t3 as select 1;\nmerge into t using (values (1)) v(b) on a = b when not matched then insert values (b);\n\\echo :ROW_COUNT\ntruncate t;\n\\echo :ROW_COUNT\n`,
+  ),
+  script(
+    'do, call and notices of levels',
+    `set client_min_messages = debug1;\ndo $$ begin raise debug 'd'; raise log 'l'; raise notice 'n'; raise exception 'x' using errcode = '22012', hint = 'h', detail = E'd1\\nd2', column = 'c', table = 't'; end $$;\n\\errverbose\nset client_min_messages = error;\ndo $$ begin raise warning 'unseen'; end $$;\n`,
+  ),
+  script(
+    'an error without a position',
+    `select 1 from nosuch.table_;\nselect 'a' + 1;\nselect * from generate_series(1, 'x');\nselect cast('x' as int);\n`,
+  ),
+  script(
+    'a position behind tabs and wide characters',
+    `select\t\t'漢字' , 'é' ,\tnosuch , 1;\nselect '${'漢'.repeat(60)}' , nosuch2;\nselect nosuch3, '${'漢'.repeat(60)}';\n`,
+  ),
+  script('unterminated things at the end', `select "abc\n`),
+  script('unterminated comment at the end', `select 1 /* never\n`),
+  script('unterminated dollar quote at the end', `select $x$ abc\n`),
+  script('unterminated parenthesis at the end', `select (1\n`),
+  script(
+    '\\copy within \\if',
+    `\\if false\n\\copy nosuch from 'nosuch' \\else\n\\endif\n\\if true\n\\copy (select 1) to stdout\n\\endif\n`,
+  ),
+  script(
+    '\\copy forms',
+    `create temp table t (a int, "B c" text);\n\\copy t ("B c", a) from program 'echo x,1' with csv\n\\copy pg_temp.t to stdout (format csv, header, force_quote *)\n\\copy (select a, 'q''t' from t) to program 'cat; exit 2'\n\\copy "t" to '/nonexistent/x'\n\\copy t to stdout binary\n\\copy t from stdin with (delimiter ',')\n7,seven\n\\.\n\\copy t to stdout delimiter ';' null 'N'\n\\copy t (a) from stdin where a > 2\n1\n3\n\\.\ntable t order by a;\n\\copy t from nosuch where\n\\copy t from stdin junk junk\n\\copy nosuch to stdout\n`,
+  ),
+  script(
+    'COPY to stdout into files',
+    `\\o copied.txt\ncopy (select 1) to stdout;\nselect 2;\n\\o\n\\! cat copied.txt\ncopy (select 3) to stdout \\g copied.txt\n\\! cat copied.txt\ncopy (select 4) to stdout \\g |cat\nselect 5 \\g copied.txt\n\\! cat copied.txt\n`,
+  ),
+  script(
+    '\\g with options',
+    `select 1 as a, 2 as b \\g (format=csv tuples_only=on) |cat\n\\g (format=unaligned)\n\\gx (title='A b')\nselect 3 \\g (\nselect 4 \\g ()\n`,
+  ),
+  script(
+    '\\gset, \\gdesc and \\gexec with errors',
+    `select 1/0 \\gset\nselect 1 as a, 2 as b \\gset x\nselect :xa + :xb;\ncreate temp table t (a int) \\gset\nselect 1/0 \\gexec\nselect 'select 1', 'nonsense', 'select 2' \\gexec\nselect null::text \\gexec\nselect 'x' as "ON_ERROR_STOP" \\gset\ninsert into t values (1) returning a \\gset\n\\echo :a\nselect 1; select 2 as z \\gset\n\\echo :z\n`,
+  ),
+  script(
+    '\\gexec stops',
+    `\\set ON_ERROR_STOP 1\nselect 'select 1/0' union all select 'select 7' \\gexec\nselect 'not reached';\n`,
+  ),
+  script(
+    'ON_ERROR_ROLLBACK within a script',
+    `\\set ON_ERROR_ROLLBACK interactive\nbegin;\nselect 1/0;\nselect 1;\nrollback;\n\\set ON_ERROR_ROLLBACK on\nbegin;\nsavepoint a;\nselect 1/0;\nrollback to a;\nselect 2;\ncommit;\nselect 3;\n`,
+  ),
+  script(
+    'AUTOCOMMIT off with commands that cannot be in a transaction',
+    `\\set AUTOCOMMIT off\n-- a comment\nvacuum pg_am;\n/* c */ begin;\nselect 1;\ncommit;\nselect 2;\ncreate temp table x (a int);\nrollback;\nselect count(*) from pg_class where relname = 'x';\nend;\n`,
+  ),
+  script(
+    'FETCH_COUNT with errors and other commands',
+    `\\set FETCH_COUNT 3\nselect 10 / (4 - g) from generate_series(1, 6) g;\ncreate temp table t as select g from generate_series(1, 7) g;\nselect g from t order by g \\g |wc -l\nselect g from t order by g \\gx\nwith d as (delete from t returning g) select count(*) from d;\nselect 1; select 2;\nbegin;\nselect g from generate_series(1, 4) g;\ncommit;\n`,
+  ),
+  script('\\timing', `\\timing on\nselect 1;\nselect 1/0;\n\\timing\n\\timing\n`),
+  script('\\prompt', `\\prompt one\nanswer\n\\prompt -x 'P: ' two\n\\echo :one :two\n\\prompt\n`),
+  script(
+    '\\set without value, \\unset of specials',
+    `\\set ECHO\n\\set VERBOSITY\n\\unset VERBOSITY\n\\unset PROMPT1\n\\set HISTSIZE 0x10\n\\set FETCH_COUNT 010\n\\echo :HISTSIZE :FETCH_COUNT :VERBOSITY :ECHO\n\\set SHOW_CONTEXT all\n\\set IGNOREEOF x\n\\echo :IGNOREEOF\n\\set COMP_KEYWORD_CASE x\n\\set QUIET 1\n\\echo :QUIET\n`,
+  ),
+  opts(
+    'log file',
+    ['-L', 'log.txt'],
+    'select 1 as a',
+    '\\d app.base',
+    'insert into app.base values (1)',
+    'delete from app.base',
+    'select 1/0',
+    '\\x',
+    'select 2',
+    '\\! grep -v QUERY log.txt | head -n 12; rm log.txt',
+  ),
+  opts(
+    'output file and log',
+    ['-o', 'o.txt'],
+    'select 1',
+    '\\qecho quietly',
+    '\\! cat o.txt',
+    '\\o',
+    'select 2',
+  ),
+  { ...script('single step', `\nx\n`, '-s', '-f', 'steps.sql'), name: 'single step' },
+  opts('single step with -c', ['-s'], 'select 1'),
+  opts('-1 with files and commands', ['-1', '-f', 'sub.sql', '-f', 'bad.sql'], 'select 5'),
+  opts(
+    '-1 with a file that is not there',
+    ['-1', '-v', 'ON_ERROR_STOP=1', '-c', 'create table app.gone (a int)', '-f', 'nosuch.sql'],
+    'select 1',
+  ),
+  opts('echo of all kinds with -c', ['-a', '-e', '-b'], 'select 1', 'select 1/0', '\\echo x'),
+  opts('-e with backslash sends', ['-e'], 'select 1 \\g', '\\echo y'),
+  opts(
+    '-c with a semicolon and backslash',
+    [],
+    'select 1; \\echo no',
+    '\\echo a \\\\ select 1;',
+    '   \\echo spaces',
+  ),
+  opts('-c with several and an empty one', [], '', ' ', ';', 'select 1;', 'begin; select 2; commit'),
+  opts(
+    '-v values',
+    ['-v', 'a=b=c', '-v', 'e=', '--set', 'x=1', '--variable=y=2', '-v', 'x'],
+    '\\echo :a [:e] :x :y :{?x} :{?e}',
+  ),
+  opts('-v of a special that is wrong', ['-v', 'ECHO=loud'], 'select 1'),
+  opts('-v of an integer that is wrong', ['-v', 'FETCH_COUNT=many'], 'select 1'),
+  opts(
+    '-P in all ways',
+    [
+      '-P',
+      'border',
+      '-P',
+      'null=N',
+      '--pset=format=unaligned',
+      '-P',
+      'fieldsep=|',
+      '-P',
+      'tuples_only',
+      '-P',
+      'recordsep=;',
+    ],
+    'select 1, null',
+    'select 2, 3',
+  ),
+  opts('-P with a wrong value', ['-P', 'border=x', '-P', 'format=x'], 'select 1'),
+  opts('-t -t and -x -x', ['-t', '-t', '-x', '-x'], 'select 1'),
+  opts('-F and -R with escapes', ['-A', '-F', '\\t', '-R', '\\n'], 'select 1, 2 union all select 3, 4'),
+  opts('-T without -H', ['-T', 'x=y'], 'select 1', '\\H', 'select 1'),
+  opts('-w without need', ['-w'], 'select 1'),
+  opts('-n', ['-n'], 'select 1'),
+  opts(
+    '-q twice and \\pset output',
+    ['-q', '-q'],
+    '\\pset border 2',
+    '\\x',
+    '\\t',
+    '\\timing',
+    '\\a',
+    'select 1',
+  ),
+  opts('-1 alone', ['-1', '-l', 'nosuchdb']),
+  opts('-l of a database that is not there', ['-l', 'nosuchdb']),
+  opts('-f of a folder', ['-f', 'folder']),
+  opts('-o to a command', ['-o', '|cat -n'], 'select 1', 'select 2'),
+  opts('-d twice', ['-d', 'template1', '-d', 'postgres'], 'select current_database()'),
+  opts('-U that is not there', ['-U', 'nobody'], 'select 1'),
+  opts(
+    'abbreviations of long options',
+    ['--tup', '--no-al', '--field-separator=,', '--record-separator=;', '--expan'],
+    'select 1, 2',
+  ),
+  opts('ambiguous long option', ['--echo'], 'select 1'),
+  opts('long option without its argument', ['--host']),
+  opts('-- before operands', ['-At', '--', 'template1', 'postgres']),
+  { name: 'psqlrc that fails', args: ['-c', 'select 1'], env: { PSQLRC: 'bad.sql' } },
+  { name: 'psqlrc that is not there', args: ['-c', 'select 1'], env: { PSQLRC: 'nosuch.sql' } },
+  {
+    name: 'psqlrc with ON_ERROR_STOP and -1',
+    args: ['-1', '-v', 'ON_ERROR_STOP=1', '-c', 'select :rc'],
+    env: { PSQLRC: 'rc.sql' },
+  },
+  c('listen across commands', 'listen a', 'notify a', 'select 1', 'unlisten a', 'notify a'),
+  c('conditions and -c', '\\if true', '\\echo x', '\\endif'),
+];
+
+export const RAW_FILES: Record<string, string> = { 'steps.sql': "select 'one' as s;\nselect 'two' as s;\n" };
