@@ -2,17 +2,17 @@
  * From versions to a page: find the newest base at or before an LSN, apply the versions after it in order. What is found in the cache saves
  * the part up to it.
  */
-import type { Lsn } from '../lsn.js';
+import { formatLsn, lsn, type Lsn } from '../lsn.js';
 import { BLCKSZ } from '../page/constants.js';
 import { applyRecord } from '../redo/index.js';
 import type { RedoContext } from '../redo/types.js';
 import { DbError } from '../errors.js';
-import { formatLsn } from '../lsn.js';
 import { decodeRecord } from '../wal/decode.js';
 import type { PageCache } from './cache.js';
 import { applySlruDelta } from './effects/slru.js';
 import { FIRST_DELTA_KIND, Kind, versionKind, versionLsn, type VersionedKey } from './keys.js';
 import type { Rocks, Rows } from './rocks.js';
+import { eachInRun, newestInRow, runEnd } from './runs.js';
 import type { Counters } from './stats.js';
 import type { PageKey } from './types.js';
 import { applyMapChange, decodeImage, eachPart, ZERO_PAGE } from './values.js';
@@ -54,32 +54,36 @@ export class PageBuilder {
       this.counters.pageCacheHits++;
       return { page: usable.page, version: usable.version, deltas: -1 };
     }
-    const rows = this.versionsBack(key, at, usable ? ((usable.version + 1) as Lsn) : oldest);
-    if (rows.length === 0) {
-      if (!usable) return NEVER_WRITTEN;
+    const rows = this.versionsBack(key, at, usable ? usable.resume : oldest);
+    const newest = rows.length === 0 ? NO_VERSION : newestInRow(rows[0]!, rows[1]!, at);
+    if (usable && newest <= usable.version) {
       usable.known = at;
       this.counters.pageCacheHits++;
       return { page: usable.page, version: usable.version, deltas: -1 };
     }
+    if (rows.length === 0) return NEVER_WRITTEN;
     const lastKind = versionKind(rows[rows.length - 2]!);
     const onBase = lastKind < FIRST_DELTA_KIND;
-    const version = versionLsn(rows[0]!);
     let page: Buffer;
+    let after = NO_VERSION;
     if (usable && !onBase) {
       // Its buffer is reused: should a delta fail, it is half changed, so it must be out of the cache by then.
       this.cache.delete(name);
       page = usable.page;
+      after = usable.version;
     } else {
       page = Buffer.alloc(BLCKSZ);
     }
-    for (let i = rows.length - 2; i >= 0; i -= 2) this.apply(page, rows[i]!, rows[i + 1]!, target);
+    let deltas = onBase && lastKind !== Kind.init ? -1 : 0;
+    for (let i = rows.length - 2; i >= 0; i -= 2)
+      deltas += this.applyRow(page, rows[i]!, rows[i + 1]!, after, at, target);
     // A reader of the past must not push out what readers of the present use.
-    if (!cached || cached.version <= version) this.cache.set(name, { page, version, known: at });
-    const bases = onBase && lastKind !== Kind.init ? 1 : 0;
-    return { page, version, deltas: rows.length / 2 - bases };
+    if (!cached || cached.version <= newest)
+      this.cache.set(name, { page, version: newest, known: at, resume: resumeAfter(rows, newest) });
+    return { page, version: newest, deltas };
   }
 
-  /** Keys and values, newest first, from `at` back to a base or, for want of one, to `oldest`. */
+  /** Keys and values, newest first, from `at` back to a base or, for want of one, to `oldest`. The first may be a run that goes on after `at`. */
   versionsBack(key: VersionedKey, at: Lsn, oldest: Lsn): Rows {
     const end = Buffer.from(key.endOf(oldest));
     const first = this.db.range(key.newest(at), end, undefined, FIRST_READ_BYTES);
@@ -96,8 +100,26 @@ export class PageBuilder {
     return all.length === base + 2 ? all : all.slice(0, base + 2);
   }
 
-  private apply(page: Buffer, key: Buffer, value: Buffer, target: PageKey | null): void {
-    switch (versionKind(key)) {
+  /** Applies what the row holds of the versions after `after` up to `at`; gives how many there are. */
+  private applyRow(
+    page: Buffer,
+    key: Buffer,
+    value: Buffer,
+    after: Lsn,
+    at: Lsn,
+    target: PageKey | null,
+  ): number {
+    if (versionKind(key) !== Kind.run) {
+      this.apply(page, versionLsn(key), versionKind(key), value, target);
+      return 1;
+    }
+    return eachInRun(key, value, after, at, (deltaLsn, kind, delta) =>
+      this.apply(page, deltaLsn, kind, delta, target),
+    );
+  }
+
+  private apply(page: Buffer, at: Lsn, kind: number, value: Buffer, target: PageKey | null): void {
+    switch (kind) {
       case Kind.coalesced:
       case Kind.image:
         decodeImage(value, page);
@@ -107,21 +129,19 @@ export class PageBuilder {
         return;
       case Kind.init:
       case Kind.delta:
-        this.applyStored(page, value, versionLsn(key), target!);
+        this.applyStored(page, value, at, target!);
         return;
       case Kind.vmClear:
       case Kind.vmTruncate:
-        applyMapChange(page, versionKind(key), value);
+        applyMapChange(page, kind, value);
         return;
       case Kind.slruDelta:
         eachPart(value, (part) => applySlruDelta(page, part));
         return;
       default:
-        throw new DbError(
-          'PAGE_BAD_VALUE',
-          `unknown kind ${versionKind(key)} of a page version at ${formatLsn(versionLsn(key))}`,
-          { hint: 'Was this store written by a newer release?' },
-        );
+        throw new DbError('PAGE_BAD_VALUE', `unknown kind ${kind} of a page version at ${formatLsn(at)}`, {
+          hint: 'Was this store written by a newer release?',
+        });
     }
   }
 
@@ -142,6 +162,13 @@ export class PageBuilder {
     }
     throw new DbError('PAGE_BAD_VALUE', `a stored record at ${formatLsn(at)} does not name its page`);
   }
+}
+
+/** Where versions after `newest` are looked for that were not yet asked for: the newest row may be a run that goes on. */
+function resumeAfter(rows: Rows, newest: Lsn): Lsn {
+  const [key, value] = rows as [Buffer, Buffer];
+  const goesOn = versionKind(key) === Kind.run && runEnd(key, value) > newest;
+  return goesOn ? versionLsn(key) : lsn(newest + 1);
 }
 
 /** Position of the first base's key at or after `from`, -1 if there is none. */

@@ -11,6 +11,8 @@ export interface CachedPage {
   page: Buffer;
   version: Lsn;
   known: Lsn;
+  /** Versions after `version` are in rows at or after this LSN: in the middle of a run, its first one. */
+  resume: Lsn;
 }
 
 export class PageCache {

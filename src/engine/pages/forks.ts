@@ -25,6 +25,7 @@ import type { DeltaCounts } from './coalesce.js';
 import type { Rocks, RocksBatch } from './rocks.js';
 import { newestOfEach } from './scan.js';
 import type { BranchId, RelationFork } from './types.js';
+import type { PageOwner } from './version-puts.js';
 
 export interface Floor {
   readonly fromBlock: number;
@@ -52,7 +53,7 @@ export function oldestVisible(fork: ForkVersion, blkno: number): Lsn {
 }
 
 /** The newest version of a fork, kept in memory by ingest, with what ingest wants to know about its pages. */
-export class Fork implements ForkVersion, RelFileLocator {
+export class Fork implements ForkVersion, RelFileLocator, PageOwner {
   exists = false;
   nblocks = 0;
   since: Lsn = INVALID_LSN;
@@ -70,6 +71,9 @@ export class Fork implements ForkVersion, RelFileLocator {
   readonly relNumber: number;
   /** Key of this fork's pages; block, LSN and kind vary. */
   readonly pageKey: PageVersionKey;
+  /** See PageOwner: grows before and after what a record does to the fork, so that no run lies on both sides of it. */
+  era = 0;
+  readonly order: number;
 
   constructor(
     readonly branch: BranchId,
@@ -80,6 +84,11 @@ export class Fork implements ForkVersion, RelFileLocator {
     this.dbOid = rel.dbOid;
     this.relNumber = rel.relNumber;
     this.pageKey = new PageVersionKey().setPage(branch, rel, fork, 0);
+    this.order = rel.relNumber * 4 + fork;
+  }
+
+  versionKey(blkno: number): PageVersionKey {
+    return this.pageKey.setBlock(blkno);
   }
 
   /** A new, empty incarnation. */
@@ -114,6 +123,7 @@ export class Fork implements ForkVersion, RelFileLocator {
   private change(at: Lsn): void {
     this.changedAt = at;
     this.dirty = true;
+    this.era++;
   }
 }
 
@@ -167,6 +177,7 @@ export class ForkTable {
     writeInvertedLsn(this.key, fork.changedAt, REL_PREFIX);
     batch.put(this.key, encodeFork(fork));
     fork.dirty = false;
+    fork.era++;
   }
 
   /**

@@ -41,10 +41,13 @@ export const Kind = {
   vmClear: 5,
   vmTruncate: 6,
   slruDelta: 7,
+  /** Several deltas under the LSN of the oldest, see runs.ts. */
+  run: 8,
 } as const;
 /** A version of a kind below this says what the page is without those before it. */
 export const FIRST_DELTA_KIND = Kind.delta;
 
+/** Of all kinds but runs, which are told of delta by delta. */
 export const kindNames: readonly VersionKind[] = [
   'coalesced',
   'zero',

@@ -16,15 +16,9 @@ import type { SlruName } from './effects/types.js';
 import { decodeRanges, FactClass, numberId, rangesHave } from './facts.js';
 import { oldestVisible, type ForkVersion } from './forks.js';
 import { goneError } from './horizon.js';
-import {
-  OLDEST,
-  slruNumber,
-  versionLsn,
-  type PageVersionKey,
-  type SlruVersionKey,
-  type VersionedKey,
-} from './keys.js';
+import { OLDEST, slruNumber, type PageVersionKey, type SlruVersionKey, type VersionedKey } from './keys.js';
 import type { StoreParts } from './parts.js';
+import { newestInRow } from './runs.js';
 import type { BranchId, PageKey } from './types.js';
 
 /** A fork as of the horizon, for reads before it. */
@@ -100,8 +94,8 @@ export function pastSlruPageExists(
 /** LSN of the page's newest version in [oldest, upTo]; 0 if there is none. */
 function newestVersion(parts: StoreParts, key: VersionedKey, upTo: Lsn, oldest: Lsn): Lsn {
   const end = Buffer.from(key.endOf(oldest));
-  const [row] = parts.db.keys(key.newest(upTo), end, 1);
-  return row ? versionLsn(row) : OLDEST;
+  const [row, value] = parts.db.range(key.newest(upTo), end, 1);
+  return row && value ? newestInRow(row, value, upTo) : OLDEST;
 }
 
 function forkText(rel: RelFileLocator, fork: number): string {

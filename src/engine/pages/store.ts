@@ -35,6 +35,7 @@ import { putMarker, readMarker, type Marker } from './marker.js';
 import type { StoreParts } from './parts.js';
 import { pastFork, pastPageIsBeyond, pastSize, pastSlruPageExists } from './past.js';
 import { Rocks, type RocksBatch } from './rocks.js';
+import { eachInRun } from './runs.js';
 import { newCounters } from './stats.js';
 import {
   MAIN_BRANCH,
@@ -52,7 +53,9 @@ import {
 
 const MIB = 1024 * 1024;
 /** Version of keys.ts and values.ts. */
-const FORMAT = Buffer.from('aurora pages 1');
+const FORMAT = Buffer.from('aurora pages 2');
+/** The same but for runs, which it does not have. */
+const FORMAT_WITHOUT_RUNS = Buffer.from('aurora pages 1');
 
 export class PageStore implements PageReader {
   private marker: Marker;
@@ -203,7 +206,7 @@ export class PageStore implements PageReader {
     const pageKey = this.pageKey.setPage(branch, key, key.fork, key.blkno);
     const rows = this.parts.builder.versionsBack(pageKey, lsn, oldestVisible(fork, key.blkno));
     const chain: VersionInfo[] = [];
-    for (let i = 0; i < rows.length; i += 2) chain.push(versionInfo(rows[i]!, rows[i + 1]!));
+    for (let i = 0; i < rows.length; i += 2) chain.push(...versionsInRow(rows[i]!, rows[i + 1]!, lsn));
     return chain;
   }
 
@@ -330,18 +333,26 @@ export class PageStore implements PageReader {
 function checkFormat(db: Rocks): void {
   const found = db.get(FORMAT_KEY);
   if (found?.equals(FORMAT)) return;
-  if (found)
+  if (found && !found.equals(FORMAT_WITHOUT_RUNS))
     throw new DbError('PAGE_FORMAT', `the page store in ${db.dir} has format "${found.toString()}"`, {
       hint: `This release reads "${FORMAT.toString()}".`,
     });
+  // Before the first run is: a release that knows none must not open it then.
   const batch = db.batch();
   batch.put(FORMAT_KEY, FORMAT);
   batch.write(true);
 }
 
-function versionInfo(key: Buffer, value: Buffer): VersionInfo {
-  const kind = versionKind(key);
-  const info = { lsn: versionLsn(key), kind: kindNames[kind]!, bytes: value.length };
+/** Newest first, and not after `upTo`. */
+function versionsInRow(key: Buffer, value: Buffer, upTo: Lsn): VersionInfo[] {
+  if (versionKind(key) !== Kind.run) return [versionInfo(versionLsn(key), versionKind(key), value)];
+  const run: VersionInfo[] = [];
+  eachInRun(key, value, OLDEST, upTo, (at, kind, delta) => run.push(versionInfo(at, kind, delta)));
+  return run.reverse();
+}
+
+function versionInfo(at: Lsn, kind: number, value: Buffer): VersionInfo {
+  const info = { lsn: at, kind: kindNames[kind]!, bytes: value.length };
   if (kind !== Kind.delta && kind !== Kind.init) return info;
-  return { ...info, record: recordTypeName(decodeRecord(value, info.lsn, info.lsn, { crc: false })) };
+  return { ...info, record: recordTypeName(decodeRecord(value, at, at, { crc: false })) };
 }

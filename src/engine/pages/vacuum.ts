@@ -34,6 +34,7 @@ import {
 } from './keys.js';
 import type { StoreParts } from './parts.js';
 import type { RocksBatch } from './rocks.js';
+import { runEnd, runLength } from './runs.js';
 import { newCounters } from './stats.js';
 import type { PageStore } from './store.js';
 import { MAIN_BRANCH, type BranchId, type PageKey } from './types.js';
@@ -229,9 +230,20 @@ abstract class VersionSweep implements Sweep {
     } else if (versionKind(key) < FIRST_DELTA_KIND) {
       page.based = true;
     } else {
-      page.deltas++;
+      this.stays(page, key);
     }
     return null;
+  }
+
+  /** A row of deltas at or before the horizon, whose chain has no base yet; a run may go on beyond the horizon. */
+  private stays(page: PageInSweep, key: Buffer): void {
+    const run = versionKind(key) === Kind.run ? this.pass.parts.db.get(key) : null;
+    if (run === null) {
+      page.deltas++;
+      return;
+    }
+    if (runEnd(key, run) > this.pass.horizon) page.changes++;
+    page.deltas += runLength(key, run);
   }
 
   private finishPage(): void {

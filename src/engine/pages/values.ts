@@ -8,6 +8,7 @@
  *   vmClear           n times: heap block u32, bits u8
  *   vmTruncate        heap blocks u32: bits of those at and beyond it are cleared
  *   slruDelta         n times: length u32, bytes for applySlruDelta()
+ *   run               see runs.ts
  */
 import { DbError } from '../errors.js';
 import { BLCKSZ } from '../page/constants.js';

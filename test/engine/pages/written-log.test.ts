@@ -7,10 +7,12 @@ import type { Lsn } from '../../../src/engine/lsn.js';
 import { readPageLsn } from '../../../src/engine/lsn.js';
 import { BLCKSZ } from '../../../src/engine/page/constants.js';
 import { pageInit } from '../../../src/engine/page/items.js';
-import { vmBitsOf } from '../../../src/engine/page/vm.js';
+import { VM_HEAPBLOCKS_PER_PAGE, vmBitsOf } from '../../../src/engine/page/vm.js';
 import { Ingester } from '../../../src/engine/pages/ingest.js';
+import { Kind, versionKind } from '../../../src/engine/pages/keys.js';
 import type { PageStore } from '../../../src/engine/pages/store.js';
 import type { PageStoreOptions } from '../../../src/engine/pages/types.js';
+import { Vacuum } from '../../../src/engine/pages/vacuum.js';
 import { ForkNumber } from '../../../src/engine/wal/types.js';
 import { StoreFolder } from './recorded-log.js';
 import { controlAt, importNothing, rel, START, WrittenLog } from './written-log.js';
@@ -156,6 +158,70 @@ describe('page store, on written histories', () => {
     log.insert(rel, 40_000, 1, 'far away', true);
     log.flush();
     assert.equal(store.relationSize(rel, ForkNumber.vm, store.appliedLsn), 1);
+  });
+
+  it('keeps changes of one batch apart that a truncation or a drop lies between', () => {
+    const far = 2000;
+    const heapBlk = far * VM_HEAPBLOCKS_PER_PAGE;
+    const map = { ...rel, fork: ForkNumber.vm, blkno: far };
+    const bits = (at: Lsn) => [1, 2, 3, 4].map((i) => vmBitsOf(store.getPage(map, at), heapBlk + i));
+    const mark = (...blocks: number[]) => blocks.map((i) => log.visible(rel, heapBlk + i)).at(-1)!;
+    log.create(rel);
+    const before = mark(1, 2);
+    // More map pages are cut off than get a mark each, and the record names no page.
+    const cut = log.truncate(rel, 0);
+    const grown = mark(3, 4);
+    const dropped = log.drop(rel);
+    log.create(rel);
+    const again = mark(2, 3);
+    log.flush();
+    assert.deepEqual(bits(before), [1, 1, 0, 0]);
+    assert.equal(store.relationSize(rel, ForkNumber.vm, cut), 0);
+    assert.deepEqual(bits(grown), [0, 0, 1, 1]);
+    assert.equal(store.relationSize(rel, ForkNumber.vm, dropped), null);
+    assert.deepEqual(bits(again), [0, 1, 1, 0]);
+    assert.deepEqual(bits(before), [1, 1, 0, 0]);
+    const vacuum = new Vacuum(store);
+    vacuum.begin(grown);
+    while (!vacuum.slice(() => true));
+    assert.deepEqual(bits(grown), [0, 0, 1, 1]);
+    assert.deepEqual(bits(again), [0, 1, 1, 0]);
+  });
+
+  it('stores what a batch does to one page as few rows, and gives each version of it', async () => {
+    await open({ coalesce: { kind: 'lazy' }, pageCachePages: 100 });
+    log.create(rel);
+    const long = 'x'.repeat(300);
+    const text = (i: number) => `row ${i}.`;
+    // Every twentieth record begins the page anew; lengths differ.
+    const ends = Array.from({ length: 400 }, (_, i) =>
+      log.insert(rel, 0, (i % 20) + 1, text(i) + (i % 3 === 0 ? long : '')),
+    );
+    const image = Buffer.alloc(BLCKSZ);
+    pageInit(image, 0);
+    image.write('an image', 200);
+    const imaged = log.image(rel, ForkNumber.main, 0, image);
+    for (let i = 400; i < 405; i++) ends.push(log.visible(rel, 0));
+    log.flush();
+    const key = { ...rel, fork: ForkNumber.main, blkno: 0 };
+    const rows = store.parts.db.keys(Buffer.from([0x10]), Buffer.from([0x11]), 1e6);
+    const runs = rows.filter((row) => versionKind(row) === Kind.run && row[17] === ForkNumber.main);
+    assert.equal(runs.length, 21, 'one for each time that the page begins anew, and one upon the image');
+    // Backwards, so that what is cached is of no use; then forwards, so that it is, from the middle of each run.
+    for (const order of [[...ends].reverse(), ends])
+      for (const at of order) {
+        const i = ends.indexOf(at);
+        if (i >= 400) assert.ok(holds(0, at, 'an image'));
+        else {
+          assert.ok(holds(0, at, text(i)), text(i));
+          assert.ok(!holds(0, at, text(i + 1)), `${text(i)} and what comes after it`);
+          assert.equal(readPageLsn(page(0, at)), at);
+        }
+        const chain = store.versions(key, at);
+        assert.equal(chain[0]!.lsn, at);
+        assert.equal(chain.length, i < 400 ? (i % 20) + 1 : i - 400 + 2, `record ${i}`);
+      }
+    assert.ok(holds(0, imaged, 'an image'));
   });
 
   it('versions SLRU pages, and takes whole segments away', async () => {

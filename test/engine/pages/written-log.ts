@@ -1,6 +1,7 @@
 /** A small volume and a log for it, written record by record: for histories that are hard to get from a server. */
 import type { ControlState } from '../../../src/engine/control/state.js';
 import { lsn, maxAlign, type Lsn } from '../../../src/engine/lsn.js';
+import { vmBlockOf } from '../../../src/engine/page/vm.js';
 import type { Ingester } from '../../../src/engine/pages/ingest.js';
 import type { PageStore } from '../../../src/engine/pages/store.js';
 import { decodeRecord } from '../../../src/engine/wal/decode.js';
@@ -63,6 +64,8 @@ export const rel: RelFileLocator = { spcOid: 1663, dbOid: 5, relNumber: 20001 };
 /** Writes records one after another; flush() ingests those not yet ingested. Each method returns the record's end LSN. */
 export class WrittenLog {
   readonly records: WalRecord[] = [];
+  /** Where batches ended, from the import on. */
+  readonly batchEnds: Lsn[] = [START];
   private ingested = 0;
   private prevLsn = lsn(START - 120);
   private at: Lsn = START;
@@ -81,6 +84,7 @@ export class WrittenLog {
   flush(): void {
     this.ingester.ingestBatch(this.records.slice(this.ingested));
     this.ingested = this.records.length;
+    this.batchEnds.push(this.at);
   }
 
   create(target: RelFileLocator, fork: number = ForkNumber.main): Lsn {
@@ -136,6 +140,16 @@ export class WrittenLog {
       { ...main, id: 1, blkno: fromBlk },
     ];
     return this.append({ rmid: Rmgr.Heap, info: 0x20, mainData, blocks });
+  }
+
+  /** Marks a heap block all-visible in the map, which is made if it is not there. */
+  visible(target: RelFileLocator, heapBlk: number): Lsn {
+    const mainData = Buffer.from([0, 0, 0, 0, 1]);
+    const blocks: BlockToWrite[] = [
+      { ...target, id: 0, fork: ForkNumber.vm, blkno: vmBlockOf(heapBlk) },
+      { ...target, id: 1, fork: ForkNumber.main, blkno: heapBlk },
+    ];
+    return this.append({ rmid: Rmgr.Heap2, info: 0x40, mainData, blocks });
   }
 
   /** A full-page image (XLOG FPI). */
