@@ -46,6 +46,8 @@ export interface StorageNodeReport {
   } | null;
   /** The record that the node cannot decode or replay: its pages end before it, while the log goes on. */
   ingestError: { code: string; lsn: string; message: string } | null;
+  /** The comparison of the node's pages with its peers', since it started. */
+  scrub: NodeStatus['scrub'] | null;
   /** With redo_verify: pages compared with PostgreSQL's since the node started, and how many were different. */
   redoVerify: { compared: number; mismatched: number } | null;
 }
@@ -144,6 +146,7 @@ async function askNode(
     problem: null,
     rebuild: null,
     ingestError: null,
+    scrub: null,
     redoVerify: null,
   };
   if (pid === null) return { report, status: null };
@@ -170,6 +173,7 @@ async function askNode(
         problem: nodeProblem(status),
         rebuild: rebuilding(status),
         ingestError: ingestError(status),
+        scrub: status.scrub,
         redoVerify: redoVerified(status.metrics),
       });
       return { report, status };
@@ -217,6 +221,11 @@ function nodeProblem(status: NodeStatus): string | null {
   if (stopped) return `ingest stopped at ${stopped.lsn}: ${stopped.message} (${stopped.code})`;
   if (status.damaged.length > 0)
     return `log damaged at ${formatLsn(status.damaged[0]!.begin)} in ${status.damaged[0]!.file}`;
+  if (status.disk.problem !== null) return `disk full: ${status.disk.problem}; takes no log, serves reads`;
+  if (status.voter && status.rebuild) return `pages: ${rebuildText(status)}`;
+  const disputed = status.scrub.findings.find(({ verdict }) => verdict === 'disputed');
+  if (disputed)
+    return `${disputed.what} as of ${formatLsn(disputed.lsn)} differs between nodes ${disputed.nodes.join(', ')}, and no majority tells which is right`;
   if (!status.voter) {
     const reason = `learner: ${status.learnerReason ?? 'not told why'}`;
     const progress = rebuildText(status);

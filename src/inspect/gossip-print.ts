@@ -61,7 +61,8 @@ function viewLines({ members, intervalMs }: GossipView): ToneLine[] {
 }
 
 function toneOf(member: MemberView, column: number, intervalMs: number): Tone {
-  if (column === STATE_COLUMN) return TONES[member.state];
+  if (column === STATE_COLUMN)
+    return member.state === 'alive' && member.condition !== 'ok' ? 'doubtful' : TONES[member.state];
   const stale = member.newsAgeMs !== null && member.newsAgeMs > STALE_ROUNDS * intervalMs;
   return HEAD[column] === 'news' && stale ? 'doubtful' : 'plain';
 }
@@ -71,7 +72,7 @@ function row(member: MemberView): string[] {
   const at = (value: number): string => (heard ? formatLsn(value) : '-');
   return [
     member.self ? `${member.id} (itself)` : member.id,
-    member.state,
+    member.condition === 'ok' ? member.state : `${member.state}, ${member.condition}`,
     String(member.incarnation),
     heard ? String(member.epoch) : '-',
     at(member.scl),

@@ -1,7 +1,7 @@
 import { DbError } from '../engine/errors.js';
 import { bool, bytes, json, list, lsn, oneOf, rest, str, struct, u16, u32, u64, u8, type Of, type Shape, type Struct } from './wire.js'; // prettier-ignore
 import type { ControlState } from '../engine/control/state.js';
-import { MESSAGE_KINDS, STATUSES, type GossipView } from '../engine/gossip/types.js';
+import { CONDITIONS, MESSAGE_KINDS, STATUSES, type GossipView } from '../engine/gossip/types.js';
 import type { VersionInfo } from '../engine/pages/types.js';
 import type { Life } from '../engine/quorum/types.js';
 import type { NodeStatus } from './node-status.js';
@@ -137,9 +137,9 @@ export const BasePages = message(80, 'BasePages', { images: list(baseImage) });
 
 // Gossip between nodes, without answers of its own; see gossip-codec.ts and engine/gossip.
 const digestEntry = struct('DigestEntry', { id: str, incarnation: u64, status: oneOf(STATUSES), version: u64 }); // prettier-ignore
-const memberNews = struct('MemberNews', { id: str, incarnation: u64, status: oneOf(STATUSES), version: u64, epoch: u64, scl: lsn, commitLsn: lsn, appliedLsn: lsn, gcLsn: lsn, load: u16, address: str }); // prettier-ignore
+const memberNews = struct('MemberNews', { id: str, incarnation: u64, status: oneOf(STATUSES), version: u64, epoch: u64, scl: lsn, commitLsn: lsn, appliedLsn: lsn, gcLsn: lsn, load: u16, condition: oneOf(CONDITIONS), address: str }); // prettier-ignore
 const memberId = struct('MemberId', { id: str });
-export const Gossip = message(96, 'Gossip', { kind: oneOf(MESSAGE_KINDS), seq: u32, target: str, digest: list(digestEntry), news: list(memberNews), wants: list(memberId) }, GOSSIP_BYTES_MAX); // prettier-ignore
+export const Gossip = message(157, 'Gossip', { kind: oneOf(MESSAGE_KINDS), seq: u32, target: str, digest: list(digestEntry), news: list(memberNews), wants: list(memberId) }, GOSSIP_BYTES_MAX); // prettier-ignore
 /** A node's view of all members, for tools. */
 export const GetGossip = message(97, 'GetGossip', {});
 export const GossipViewOf = message(98, 'GossipView', { view: json<GossipView>() });
@@ -149,6 +149,15 @@ export const GossipViewOf = message(98, 'GossipView', { view: json<GossipView>()
 export const RenewLease = message(112, 'RenewLease', { name: str, lsn, release: bool });
 /** `horizon`: history before it is gone, whatever the lease says. */
 export const LeaseHeld = message(113, 'LeaseHeld', { horizon: lsn, ttlMs: u32 });
+
+// The page scrub, between nodes; see engine/pages/scrub.ts.
+export const GetPageDigests = message(152, 'GetPageDigests', { ...relFields, blkno: u32, count: u32, lsn });
+export const GetSlruDigests = message(153, 'GetSlruDigests', { slru: str, blkno: u32, count: u32, lsn });
+const blockNumber = struct('BlockNumber', { blkno: u32 });
+/** CRC-32C of each page, little-endian, and the blocks that cannot be built. */
+export const PageDigests = message(154, 'PageDigests', { unreadable: list(blockNumber), crcs: rest });
+export const GetRowsDigest = message(155, 'GetRowsDigest', { lsn });
+export const RowsDigest = message(156, 'RowsDigest', { rows: u32, crc: u32 });
 
 export interface Frame {
   readonly message: Message<Shape>;

@@ -10,7 +10,8 @@ export interface NodeStatus {
   pid: number;
   /** Counts the starts of this node's process. */
   generation: number;
-  state: 'running' | 'draining';
+  /** disk-full: takes no log, makes no pages, serves reads. */
+  state: 'running' | 'draining' | 'disk-full';
   /** False: neither grants epochs nor counts for a quorum; `learnerReason` says why. */
   voter: boolean;
   learnerReason: LearnerReason | null;
@@ -30,12 +31,46 @@ export interface NodeStatus {
   /** Why the log cannot be made durable (a full disk, say); nothing is acknowledged meanwhile. */
   writeError: string | null;
   catchUp: CatchUpStatus;
+  /** How full the disk is that the node is on. */
+  disk: { freeBytes: number | null; reserveBytes: number; problem: string | null };
   /** Null while this node has lost nothing. */
   rebuild: RebuildStatus | null;
   /** History before this LSN is not kept any more; 0 when all of it is. */
   gcLsn: Lsn;
   vacuum: VacuumStatus;
+  scrub: ScrubStatus;
   metrics: Record<string, number>;
+}
+
+/** The comparison of this node's pages with its peers', since it started. */
+export interface ScrubStatus {
+  state: 'off' | 'idle' | 'running' | 'waiting';
+  /** Passes over all pages. */
+  passes: number;
+  /** When the last one ended; ISO 8601. */
+  lastPassAt: string | null;
+  pagesCompared: number;
+  /** Not the same on all nodes that were asked. */
+  pagesDiffering: number;
+  /** Of these: wrong here, and replaced by what the majority has. */
+  pagesRepaired: number;
+  /** Of these: without a majority, so nothing was changed. */
+  pagesDisputed: number;
+  /** Read to check the blocks of RocksDB. */
+  bytesVerified: number;
+  /** The newest first. */
+  findings: ScrubFinding[];
+  lastError: string | null;
+}
+
+export interface ScrubFinding {
+  at: string;
+  what: string;
+  lsn: Lsn;
+  /** Nodes that are wrong; of a disputed page, all. */
+  nodes: string[];
+  /** repaired: here; rebuilt: the whole store is, here; theirs: another node is wrong; disputed: nobody can tell. */
+  verdict: 'repaired' | 'rebuilt' | 'theirs' | 'disputed';
 }
 
 /** What a node does about history that nobody needs, and the room that it takes. */
@@ -60,6 +95,8 @@ export interface DiskUse {
 
 /** A node that lost its memory, or a part of its disk, on its way to be a voter again. */
 export interface RebuildStatus {
+  /** Why its pages, and nothing else, are made anew; null when it lost its memory. */
+  cause: string | null;
   /** copying: pages come from a peer; following: they are here, and the log comes up to where this node may vote; waiting: for a peer. */
   state: 'copying' | 'following' | 'waiting';
   /** Peer in use, or ''. */

@@ -11,6 +11,7 @@ import type {
   StartEpoch,
   StartEpochAnswer,
 } from '../engine/quorum/types.js';
+import type { RunDigest, ScrubRun } from '../engine/pages/scrub.js';
 import type { ControlState } from '../engine/control/state.js';
 import type { GossipMessage, GossipView } from '../engine/gossip/types.js';
 import type { BaseImage, BaseRow } from '../engine/pages/base.js';
@@ -240,6 +241,39 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
     timeoutMs?: number,
   ): Promise<BaseImage[]> {
     return (await this.request(m.GetBaseSlruPages, run, m.BasePages, timeoutMs)).images;
+  }
+
+  /** Checksums of the pages of a run as of `at`. Throws PAGE_GONE_BY_GC, NODE_BEHIND. */
+  async pageDigests(run: ScrubRun, at: Lsn, timeoutMs?: number): Promise<RunDigest> {
+    const { first: blkno, count } = run;
+    const { crcs, unreadable } =
+      run.kind === 'slru'
+        ? await this.request(
+            m.GetSlruDigests,
+            { slru: run.slru, blkno, count, lsn: at },
+            m.PageDigests,
+            timeoutMs,
+          )
+        : await this.request(
+            m.GetPageDigests,
+            { ...run.rel, fork: run.fork, blkno, count, lsn: at },
+            m.PageDigests,
+            timeoutMs,
+          );
+    if (crcs.length !== 4 * count)
+      throw new DbError(
+        'NET_PROTOCOL',
+        `node ${this.nodeId} sent ${crcs.length} bytes of digests for ${count} pages`,
+      );
+    return {
+      crcs: Uint32Array.from({ length: count }, (_, i) => crcs.readUInt32LE(4 * i)),
+      unreadable: new Set(unreadable.map((block) => block.blkno)),
+    };
+  }
+
+  /** A checksum of all forks and facts as of `lsn`. */
+  rowsDigest(request: { lsn: Lsn }, timeoutMs?: number): Promise<{ rows: number; crc: number }> {
+    return this.request(m.GetRowsDigest, request, m.RowsDigest, timeoutMs);
   }
 
   /** Answers when applied >= lsn. Throws NODE_BEHIND after the timeout, INGEST_STOPPED. */

@@ -19,6 +19,8 @@ const STREAM_LAG_BYTES = 16 * 1024 * 1024;
 
 export interface CatchUpOptions {
   segmentSize(): number | null;
+  /** There is no room for log. */
+  isFull(): boolean;
   /** Damaged ranges were healed: what waited for them may go on. */
   onHealed(): void;
   random?: () => number;
@@ -129,6 +131,7 @@ export class CatchUp {
   /** Fetches the next piece of missing log. False when no peer has more. */
   private async fetchSome(): Promise<boolean> {
     const { history, logEnd, promisedEpoch } = this.acceptor.state;
+    if (this.options.isFull()) return false;
     if (history.length === 0 || history.at(-1)!.epoch !== promisedEpoch) return false; // a writer is about to begin here
     const best = this.bestSource(history, logEnd);
     const streaming = logEnd > this.lastEnd && !this.gapSeen && this.status.state !== 'fetching';

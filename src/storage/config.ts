@@ -4,6 +4,8 @@ import { DbError, errorMessage } from '../engine/errors.js';
 import type { PageStoreOptions } from '../engine/pages/types.js';
 import { environmentSettings } from '../net/environment-settings.js';
 import { PAGES_MAX } from '../net/messages.js';
+import type { DiskConfig } from './disk-guard.js';
+import type { ScrubConfig } from './scrub-service.js';
 import type { RetentionConfig, VacuumConfig } from './vacuum-service.js';
 
 export interface PeerConfig {
@@ -44,6 +46,7 @@ export interface StorageConfig {
   gossip: { intervalMs: number };
   retention: RetentionConfig;
   vacuum: VacuumConfig;
+  disk: DiskConfig;
   /** A log file is ended when it has grown beyond this; old log goes by whole files. */
   logFileBytes: number;
   /**
@@ -52,7 +55,7 @@ export interface StorageConfig {
    * AURORA_REDO_VERIFY (on, off) overrides it.
    */
   redoVerify: boolean;
-  scrub: { enabled: boolean; intervalMs: number };
+  scrub: ScrubConfig;
   logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** '-' = standard output. */
   logFile: string;
@@ -81,9 +84,17 @@ export const STORAGE_DEFAULTS = {
     passBytes: 64 * 1024 * 1024,
     passMs: 300_000,
   },
+  disk: { reserveBytes: 64 * 1024 * 1024, checkMs: 1000 },
   logFileBytes: 64 * 1024 * 1024,
   redoVerify: false,
-  scrub: { enabled: true, intervalMs: 3_600_000 },
+  // Once a day; a twentieth of the thread reads some gigabytes of pages in an hour.
+  scrub: {
+    enabled: true,
+    intervalMs: 3_600_000,
+    pagesIntervalMs: 86_400_000,
+    dutyPercent: 5,
+    batchPages: 256,
+  },
   logLevel: 'info',
   logFile: '-',
   readyFile: '',
@@ -91,7 +102,7 @@ export const STORAGE_DEFAULTS = {
 
 export type StorageConfigInput = Pick<StorageConfig, 'volumeId' | 'nodeId' | 'dir' | 'secretFile'> & {
   [K in keyof StorageConfig]?: K extends
-    'ingest' | 'scrub' | 'quorum' | 'rebuild' | 'gossip' | 'retention' | 'vacuum'
+    'ingest' | 'scrub' | 'quorum' | 'rebuild' | 'gossip' | 'retention' | 'vacuum' | 'disk'
     ? Partial<StorageConfig[K]>
     : StorageConfig[K];
 };
@@ -108,6 +119,7 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
     gossip: { ...STORAGE_DEFAULTS.gossip, ...input.gossip },
     retention: { ...STORAGE_DEFAULTS.retention, ...input.retention },
     vacuum: { ...STORAGE_DEFAULTS.vacuum, ...input.vacuum },
+    disk: { ...STORAGE_DEFAULTS.disk, ...input.disk },
     scrub: { ...STORAGE_DEFAULTS.scrub, ...input.scrub },
     redoVerify: redoVerifySetting(input.redoVerify),
   };
@@ -159,10 +171,21 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
     ['vacuum.sliceMs', config.vacuum.sliceMs],
     ['vacuum.passBytes', config.vacuum.passBytes],
     ['vacuum.passMs', config.vacuum.passMs],
+    ['disk.reserveBytes', config.disk.reserveBytes],
+    ['disk.checkMs', config.disk.checkMs],
     ['logFileBytes', config.logFileBytes],
     ['scrub.intervalMs', config.scrub.intervalMs],
+    ['scrub.pagesIntervalMs', config.scrub.pagesIntervalMs],
+    ['scrub.dutyPercent', config.scrub.dutyPercent],
   ] as const)
     check(typeof value === 'number' && value > 0, key, 'a positive number');
+  const { scrub } = config;
+  check(scrub.dutyPercent <= 100, 'scrub.dutyPercent', 'more than 0 and at most 100');
+  check(
+    Number.isInteger(scrub.batchPages) && scrub.batchPages >= 1 && scrub.batchPages <= PAGES_MAX,
+    'scrub.batchPages',
+    `an integer from 1 to ${PAGES_MAX}`,
+  );
   const { dutyPercent, enabled } = config.vacuum;
   check(dutyPercent > 0 && dutyPercent <= 100, 'vacuum.dutyPercent', 'more than 0 and at most 100');
   check(typeof enabled === 'boolean', 'vacuum.enabled', 'true or false');

@@ -4,11 +4,12 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { errorMessage } from '../engine/errors.js';
-import { formatLsn, INVALID_LSN } from '../engine/lsn.js';
+import { errorMessage, type DbError } from '../engine/errors.js';
+import { formatLsn, INVALID_LSN, type Lsn } from '../engine/lsn.js';
 import { describeDamage, type Damage } from '../engine/log/index.js';
 import type { LocalState } from '../engine/gossip/index.js';
 import { Ingester } from '../engine/pages/ingest.js';
+import type { OnStoreFault, StoreFault } from '../engine/pages/rocks.js';
 import { LiveVerifier } from '../engine/verify/index.js';
 import { rejoinQuorumOf } from '../engine/quorum/index.js';
 import type { NodeStatus } from '../net/node-status.js';
@@ -17,6 +18,8 @@ import { loadSecret } from '../net/secret.js';
 import { BaseService } from './base-service.js';
 import { CatchUp } from './catch-up.js';
 import type { StorageConfig } from './config.js';
+import { DAMAGED_PAGES_FOLDER } from './create-node.js';
+import { DiskGuard, isDiskFull } from './disk-guard.js';
 import { addGossipMetrics } from './gossip-metrics.js';
 import { GossipService } from './gossip-service.js';
 import { serveHttp } from './http.js';
@@ -29,6 +32,7 @@ import { PageService } from './page-service.js';
 import { Peers } from './peers.js';
 import { Rebuild } from './rebuild.js';
 import { recoverNode, type NodeState } from './recover-node.js';
+import { ScrubService } from './scrub-service.js';
 import { addVacuumMetrics } from './vacuum-metrics.js';
 import { VacuumService } from './vacuum-service.js';
 
@@ -43,6 +47,7 @@ export class StorageDaemon {
   port = 0;
   /** Never resolves; rejects on a broken invariant. The process should end then. */
   readonly failure: Promise<never>;
+  private readonly disk: DiskGuard;
   private readonly logService: LogService;
   private readonly ingester: Ingester;
   /** With redo_verify. */
@@ -55,6 +60,7 @@ export class StorageDaemon {
   private readonly peers: Peers;
   private readonly gossip: GossipService;
   private readonly vacuum: VacuumService;
+  private readonly scrub: ScrubService;
   private readonly api: NodeApi;
   private readonly server: FrameServer;
   private readonly metrics: Registry;
@@ -62,6 +68,7 @@ export class StorageDaemon {
   private background: Promise<unknown> = Promise.resolve();
   private connections = 0;
   private refusedConnections = 0;
+  private storeIsStuck = false;
   private stopped: Promise<void> | null = null;
   private fail!: (err: unknown) => void;
 
@@ -71,12 +78,14 @@ export class StorageDaemon {
     secret: Buffer,
     private readonly logger: Logger,
     damageListener: { call: (damage: Damage) => void },
+    storeListener: { call: OnStoreFault },
   ) {
     const { acceptor, log, pages, identity } = node;
     this.failure = new Promise<never>((_, reject) => {
       this.fail = reject;
     });
     this.failure.catch(() => undefined); // whoever started us awaits it, perhaps later
+    this.disk = new DiskGuard(config.disk, { dir: config.dir, onSpace: () => this.hasSpace() }, logger);
     this.logService = new LogService(
       acceptor,
       log,
@@ -85,6 +94,9 @@ export class StorageDaemon {
         onReadable: () => this.readable(),
         onCut: (at) => this.ingest.cut(at),
         onGap: () => this.catchUp.gap(),
+        isFull: () => this.disk.full,
+        onTaking: (bytes) => this.disk.taking(bytes),
+        onWriteFailed: (err) => this.writeFailed(err),
         onFatal: (err) => this.fail(err),
       },
       logger,
@@ -97,7 +109,7 @@ export class StorageDaemon {
       this.ingester,
       {
         ...config.ingest,
-        readable: () => (this.rebuild.pagesReady ? acceptor.readableLsn : INVALID_LSN),
+        readable: () => this.ingestTarget(),
         onDamage: () => this.catchUp.wake(),
       },
       logger,
@@ -109,7 +121,11 @@ export class StorageDaemon {
       log,
       this.logService,
       () => this.peers,
-      { segmentSize: () => this.segmentSize(), onHealed: () => this.ingest.kick() },
+      {
+        segmentSize: () => this.segmentSize(),
+        isFull: () => this.disk.full,
+        onHealed: () => this.ingest.kick(),
+      },
       logger,
     );
     this.rebuild = new Rebuild(
@@ -121,6 +137,9 @@ export class StorageDaemon {
         ingest: () => this.ingest,
         peers: () => this.peers,
         onLogReady: () => this.catchUp.wake(),
+        notePagesGivenUp: (givenUp) => identity.notePagesGivenUp(givenUp),
+        asideFolder: path.join(config.dir, DAMAGED_PAGES_FOLDER),
+        isFull: () => this.disk.full,
       },
       {
         ...config.rebuild,
@@ -161,6 +180,20 @@ export class StorageDaemon {
       config.vacuum,
       logger,
     );
+    this.scrub = new ScrubService(
+      {
+        nodeId: config.nodeId,
+        pages,
+        peers: () => this.peers,
+        voters: config.quorum.voters,
+        ready: () => this.rebuild.status === null && pages.appliedLsn > 0,
+        hold: (name, at, release) => void this.vacuum.lease({ name, lsn: at }, release),
+        onReplaced: () => this.ingest.reset(),
+        onDamage: (why) => this.rebuild.pagesDamaged(why),
+      },
+      config.scrub,
+      logger,
+    );
     this.api = new NodeApi(
       {
         status: () => this.status(),
@@ -173,6 +206,7 @@ export class StorageDaemon {
         base: new BaseService(pages, this.ingest, config.readWaitMs),
         gossip: this.gossip,
         vacuum: this.vacuum,
+        scrub: this.scrub,
         onFatal: (err) => this.fail(err),
       },
       logger,
@@ -198,6 +232,7 @@ export class StorageDaemon {
       },
     });
     damageListener.call = (damage) => this.damaged(damage);
+    storeListener.call = (fault, err) => this.storeFault(fault, err);
   }
 
   /** Throws NET_PORT_IN_USE, USAGE_SECRET, NODE_WRONG_IDENTITY, NODE_STORE_OPEN, ... Nothing is left running then. */
@@ -205,9 +240,17 @@ export class StorageDaemon {
     const secret = loadSecret(config.secretFile);
     const early: Damage[] = [];
     const damageListener = { call: (damage: Damage): void => void early.push(damage) };
-    const node = await recoverNode(config, (damage) => damageListener.call(damage), logger);
-    const daemon = new StorageDaemon(config, node, secret, logger, damageListener);
+    const faults: Parameters<OnStoreFault>[] = [];
+    const storeListener = { call: (...fault: Parameters<OnStoreFault>): void => void faults.push(fault) };
+    const node = await recoverNode(
+      config,
+      (damage) => damageListener.call(damage),
+      (fault, err) => storeListener.call(fault, err),
+      logger,
+    );
+    const daemon = new StorageDaemon(config, node, secret, logger, damageListener, storeListener);
     try {
+      await daemon.disk.start();
       daemon.port = await daemon.server.listen();
     } catch (err) {
       await daemon.stop();
@@ -215,9 +258,11 @@ export class StorageDaemon {
     }
     daemon.gossip.start(`${config.host}:${daemon.port}`);
     for (const damage of early) daemon.damaged(damage);
+    for (const fault of faults) daemon.storeFault(...fault);
     writeFileSync(path.join(config.dir, 'node.pid'), `${process.pid}\n`);
     daemon.ingest.kick();
     daemon.vacuum.start();
+    daemon.scrub.start();
     daemon.background = Promise.all([daemon.saveLoop(), daemon.scrubLoop()]);
     daemon.background.catch((err: unknown) => daemon.fail(err));
     logger.info(
@@ -235,7 +280,7 @@ export class StorageDaemon {
       volumeId: this.config.volumeId,
       pid: process.pid,
       generation: identity.generation,
-      state: this.stopping.signal.aborted ? 'draining' : 'running',
+      state: this.stopping.signal.aborted ? 'draining' : this.disk.full ? 'disk-full' : 'running',
       voter: state.learner === null,
       learnerReason: state.learner,
       promisedEpoch: state.promisedEpoch,
@@ -249,9 +294,15 @@ export class StorageDaemon {
       ingestError: this.ingest.error,
       writeError: this.logService.writeError,
       catchUp: { ...this.catchUp.status },
+      disk: {
+        freeBytes: this.disk.freeBytes,
+        reserveBytes: this.config.disk.reserveBytes,
+        problem: this.disk.problem,
+      },
       rebuild: this.rebuild.status,
       gcLsn: pages.horizon,
       vacuum: this.vacuum.status(),
+      scrub: this.scrub.status,
       metrics: { ...this.metricsSource().totals(), ...this.metricsSource().gauges() },
     };
   }
@@ -264,6 +315,7 @@ export class StorageDaemon {
       commitLsn: acceptor.state.commitLsn,
       appliedLsn: pages.appliedLsn,
       gcLsn: pages.horizon,
+      condition: this.disk.full ? 'disk-full' : this.rebuild.status?.cause ? 'damaged' : 'ok',
     };
   }
 
@@ -279,11 +331,14 @@ export class StorageDaemon {
     this.server.drain();
     const caughtUp = this.catchUp.stop();
     const rebuildStopped = this.rebuild.stop();
+    await this.disk.stop();
     await this.vacuum.stop();
+    const scrubStopped = this.scrub.stop();
     this.gossip.stop();
     await this.peers.close(); // also ends what catch-up waits for
     await caughtUp;
     await rebuildStopped;
+    await scrubStopped;
     try {
       await this.logService.sync();
     } catch (err) {
@@ -296,8 +351,13 @@ export class StorageDaemon {
     await this.server.closeAll();
     await this.ingest.stop();
     await this.background.catch(() => undefined); // told through `failure` already
-    identity.save(acceptor.identity, acceptor.readableLsn);
-    pages.sync();
+    try {
+      identity.save(acceptor.identity, acceptor.readableLsn);
+      pages.sync();
+    } catch (err) {
+      // Both only spare the next start some work: what must be durable was so before anybody was told.
+      this.logger.error({ err }, `the last state was not saved: ${errorMessage(err)}`);
+    }
     await log.close().catch((err: unknown) => this.logger.error({ err }, 'closing the log failed'));
     await pages.close();
     identity.close();
@@ -327,6 +387,52 @@ export class StorageDaemon {
     this.catchUp.wake();
   }
 
+  private ingestTarget(): Lsn {
+    const { acceptor, pages } = this.node;
+    if (!this.rebuild.pagesReady) return INVALID_LSN;
+    // A full disk has other uses for its last room than pages that the log can make at any time.
+    return this.disk.full ? pages.appliedLsn : acceptor.readableLsn;
+  }
+
+  private writeFailed(err: unknown): void {
+    if (isDiskFull(err)) this.disk.refused(err as Error);
+  }
+
+  /** RocksDB could not do what it should. */
+  private storeFault(fault: StoreFault, err: DbError): void {
+    this.ingest.suspend();
+    if (fault === 'damage') this.rebuild.pagesDamaged(err.message);
+    else {
+      this.storeIsStuck = true;
+      this.disk.refused(err);
+    }
+  }
+
+  private hasSpace(): void {
+    this.freeStore()
+      .then(() => {
+        this.catchUp.wake();
+        this.rebuild.wake();
+        this.ingest.kick();
+      })
+      .catch((err: unknown) => this.fail(err));
+  }
+
+  /** After a write that was refused for want of room RocksDB takes no more until it is opened anew. */
+  private async freeStore(): Promise<void> {
+    if (!this.storeIsStuck) return;
+    const { pages } = this.node;
+    this.storeIsStuck = false;
+    try {
+      pages.sync();
+    } catch {
+      this.ingest.suspend();
+      if (this.disk.full) return; // refused again: the next time
+      await pages.openAnew();
+    }
+    this.ingest.reset();
+  }
+
   private segmentSize(): number | null {
     const { pages } = this.node;
     return pages.controlSnapshot(pages.appliedLsn)?.state.segmentSize ?? null;
@@ -335,7 +441,8 @@ export class StorageDaemon {
   private async saveLoop(): Promise<void> {
     const { acceptor, identity } = this.node;
     while (await this.pause(SAVE_MS))
-      if (acceptor.readableLsn > identity.commitLsn) identity.save(acceptor.identity, acceptor.readableLsn);
+      if (acceptor.readableLsn > identity.commitLsn && !this.disk.full)
+        identity.save(acceptor.identity, acceptor.readableLsn);
   }
 
   private async scrubLoop(): Promise<void> {
@@ -391,6 +498,13 @@ export class StorageDaemon {
         imagesCoalesced: pages.stats.imagesCoalesced,
         redoCompared: this.verifier?.compared ?? 0,
         redoMismatched: this.verifier?.mismatched ?? 0,
+        scrubPasses: this.scrub.status.passes,
+        scrubPagesCompared: this.scrub.status.pagesCompared,
+        scrubPagesDiffering: this.scrub.status.pagesDiffering,
+        scrubPagesRepaired: this.scrub.status.pagesRepaired,
+        scrubPagesDisputed: this.scrub.status.pagesDisputed,
+        scrubBytesVerified: this.scrub.status.bytesVerified,
+        timesDiskFull: this.disk.timesFull,
       }),
       gauges: () => ({
         voter: acceptor.state.learner === null ? 1 : 0,
@@ -403,6 +517,10 @@ export class StorageDaemon {
         waiters: this.ingest.waiters.size,
         coalesceBacklog: pages.stats.coalesceBacklog,
         logUnsyncedBytes: log.unsyncedBytes,
+        diskFull: this.disk.full ? 1 : 0,
+        diskReserveBytes: this.config.disk.reserveBytes,
+        versions: pages.versionsEstimated,
+        pagesDamaged: this.rebuild.status?.cause ? 1 : 0,
       }),
     };
   }

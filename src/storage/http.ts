@@ -25,11 +25,11 @@ export function serveHttp(
     );
     return;
   }
-  const { id, state, voter, learnerReason, ingestError, writeError } = node.status();
+  const { id, state, voter, learnerReason, ingestError, writeError, disk } = node.status();
   const healthy = state === 'running' && writeError === null;
   response
     .writeHead(healthy ? 200 : 503, { 'content-type': 'application/json' })
     .end(
-      `${JSON.stringify({ status: healthy ? 'ok' : 'unavailable', id, state, voter, learnerReason, ingestError, writeError })}\n`,
+      `${JSON.stringify({ status: healthy ? 'ok' : 'unavailable', id, state, voter, learnerReason, ingestError, writeError, disk })}\n`,
     );
 }

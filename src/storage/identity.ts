@@ -113,7 +113,16 @@ export class Identity {
       );
     }
     const identity = new Identity(db, birth, generation);
-    identity.write('generation', generation);
+    try {
+      db.transaction(() => {
+        // Every page changes once, so that the journal has room for any change to come.
+        db.exec('UPDATE identity SET value = value');
+        identity.write('generation', generation);
+      })();
+    } catch (err) {
+      db.close();
+      throw err;
+    }
     return identity;
   }
 
@@ -133,6 +142,17 @@ export class Identity {
     return lsn(this.read<number>('commitLsn'));
   }
 
+  /** The pages of this node were given up because they were damaged, while log and promises are whole: their absence then proves nothing. */
+  get pagesGivenUp(): boolean {
+    return this.get.get('pagesGivenUp') !== undefined;
+  }
+
+  /** Durable on return. */
+  notePagesGivenUp(givenUp: boolean): void {
+    if (givenUp) this.write('pagesGivenUp', true);
+    else this.db.prepare("DELETE FROM identity WHERE key = 'pagesGivenUp'").run();
+  }
+
   close(): void {
     this.db.close();
   }
@@ -150,7 +170,8 @@ export class Identity {
 
 function openDatabase(file: string): Database.Database {
   const db = new Database(file);
-  db.pragma('journal_mode = DELETE'); // one file at rest; writes are rare
+  // The journal keeps its room between writes: promises must be possible on a disk that others have filled.
+  db.pragma('journal_mode = PERSIST');
   db.pragma('synchronous = FULL');
   return db;
 }

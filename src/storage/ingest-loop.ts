@@ -25,6 +25,11 @@ const SLICE_RECORDS_MIN = 32;
 const SLICE_RECORDS_MAX = 4096;
 /** Images written at a time when there is no log to ingest. */
 const IDLE_IMAGES = 16;
+const STORE_FAULTS: ReadonlySet<string> = new Set([
+  'NODE_DISK_FULL',
+  'NODE_STORE_BUSY',
+  'PAGE_STORE_DAMAGED',
+]);
 
 /**
  * Turns committed log into page versions, in slices short enough that an append waiting for its turn does not notice. At a record that
@@ -40,6 +45,7 @@ export class IngestLoop {
   private linger: NodeJS.Timeout | undefined;
   private sliceRecords = SLICE_RECORDS_MIN;
   private stopping = false;
+  private suspended = false;
 
   constructor(
     private readonly log: LogStore,
@@ -51,7 +57,7 @@ export class IngestLoop {
 
   /** There may be something to do. */
   kick(): void {
-    if (this.running || this.stopping || this.error) return;
+    if (this.running || this.stopping || this.suspended || this.error) return;
     const behind = this.options.readable() - this.position;
     if (behind <= 0) return;
     if (this.waiters.size > 0 || behind >= this.options.readBytes) this.start();
@@ -61,7 +67,7 @@ export class IngestLoop {
   private start(): void {
     clearTimeout(this.linger);
     this.linger = undefined;
-    if (this.running || this.stopping || this.error) return;
+    if (this.running || this.stopping || this.suspended || this.error) return;
     this.running = this.run()
       .catch((err: unknown) => this.failed(err, this.pages.appliedLsn))
       .finally(() => {
@@ -75,8 +81,15 @@ export class IngestLoop {
     if (this.decoder && this.decoder.pushedLsn > at) this.decoder = null;
   }
 
-  /** The page store was filled or emptied by other means: begins anew from what it holds now. */
+  /** The page store cannot be written at present: nothing is lost, and reset() goes on. */
+  suspend(): void {
+    this.suspended = true;
+    this.decoder = null;
+  }
+
+  /** The page store was filled or emptied by other means, or can be written again: begins anew from what it holds now. */
   reset(): void {
+    this.suspended = false;
     this.decoder = null;
     this.error = null;
     this.ingester.reload();
@@ -106,7 +119,7 @@ export class IngestLoop {
   }
 
   private async run(): Promise<void> {
-    while (!this.stopping && !this.error) {
+    while (!this.stopping && !this.suspended && !this.error) {
       const target = this.options.readable();
       if (target === 0) return; // no pages to apply log to: they are being rebuilt
       const decoder = (this.decoder ??= this.newDecoder());
@@ -185,6 +198,12 @@ export class IngestLoop {
   }
 
   private failed(err: unknown, at: Lsn): void {
+    if (isDbError(err) && STORE_FAULTS.has(err.code)) {
+      // It is the store, not the record. Whoever puts it right calls reset().
+      if (!this.suspended) this.logger.warn({ err, lsn: formatLsn(at) }, `ingest waits: ${err.message}`);
+      this.suspend();
+      return;
+    }
     // Whoever shows this says that ingest has stopped, as the ingester does in front of the reason.
     const message = errorMessage(err).replace(/^ingest stopped before the record at \S+: /, '');
     this.error = { code: isDbError(err) ? err.code : 'INGEST_FAILED', message, lsn: at };

@@ -28,6 +28,12 @@ export interface LogServiceHooks {
   onCut(cutAt: Lsn): void;
   /** A writer sent bytes that do not connect: fetch what is missing from a peer. */
   onGap(): void;
+  /** The log takes nothing more at present, for want of room. */
+  isFull(): boolean;
+  /** So many bytes are about to be written. */
+  onTaking(bytes: number): void;
+  /** The log cannot be written. */
+  onWriteFailed(err: unknown): void;
   /** A broken invariant: the process must end. */
   onFatal(err: unknown): void;
 }
@@ -146,6 +152,8 @@ export class LogService {
   /** From a writer. `bytes` are kept until they are synced. */
   append(sink: AppendSink, message: { epoch: number; begin: Lsn; commitLsn: Lsn; bytes: Buffer }): void {
     const { epoch, begin, commitLsn, bytes } = message;
+    // Without an answer: the writer sends it again when it hears, from the next append, of the gap.
+    if (this.hooks.isFull()) return;
     if (this.writeError !== null && this.log.unsyncedBytes > UNSYNCED_BYTES_MAX) return;
     const readable = this.acceptor.readableLsn;
     const step = this.acceptor.append({ epoch, begin, end: lsn(begin + bytes.length), commitLsn });
@@ -238,6 +246,7 @@ export class LogService {
   }
 
   private write(begin: Lsn, bytes: Buffer): void {
+    this.hooks.onTaking(bytes.length);
     this.log.append(begin, bytes);
     this.appendedBytes += bytes.length;
   }
@@ -269,8 +278,11 @@ export class LogService {
         // Nothing is lost: the log keeps the bytes and writes them again with the next sync.
         for (const caller of callers) caller.reject(err);
         for (const [sink, epoch] of due) if (!this.waiting.has(sink)) this.waiting.set(sink, epoch);
-        this.writeError = errorMessage(err);
-        this.logger.error({ err }, `the log cannot be made durable: ${this.writeError}; trying again`);
+        const words = errorMessage(err);
+        if (this.writeError !== words)
+          this.logger.error({ err }, `the log cannot be made durable: ${words}; trying again`);
+        this.writeError = words;
+        this.hooks.onWriteFailed(err);
         await sleep(RETRY_MS, undefined, { signal: this.stopping.signal });
         this.again = true;
         continue;

@@ -5,6 +5,9 @@ import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { loadStorageConfig } from './config.js';
 import { StorageDaemon } from './daemon.js';
 
+/** Lines kept for a log that cannot be written at present. */
+const LOG_BACKLOG_BYTES = 1024 * 1024;
+
 /**
  * The storage node's process: one argument, its configuration file (see config.ts).
  *
@@ -32,7 +35,10 @@ export async function runStorageNode(args: string[]): Promise<number> {
       dest: config.logFile === '-' ? 1 : config.logFile,
       sync: true, // few lines, and none may be missing after a crash
       mkdir: true,
+      maxLength: LOG_BACKLOG_BYTES,
     });
+    // A disk without room for a line of the log is no reason to end: the line is left out, or written with the next one.
+    destination.on('error', () => undefined);
     logger = pino({ level: config.logLevel, base: { node: config.nodeId, pid: process.pid } }, destination);
     daemon = await StorageDaemon.start(config, logger);
     notifyReady(config.readyFile, daemon.port);

@@ -24,6 +24,13 @@ export interface Totals {
   imagesCoalesced: number;
   redoCompared: number;
   redoMismatched: number;
+  scrubPasses: number;
+  scrubPagesCompared: number;
+  scrubPagesDiffering: number;
+  scrubPagesRepaired: number;
+  scrubPagesDisputed: number;
+  scrubBytesVerified: number;
+  timesDiskFull: number;
 }
 
 export interface Gauges {
@@ -37,6 +44,10 @@ export interface Gauges {
   waiters: number;
   coalesceBacklog: number;
   logUnsyncedBytes: number;
+  diskFull: number;
+  diskReserveBytes: number;
+  pagesDamaged: number;
+  versions: number;
 }
 
 const TOTALS: Record<keyof Totals, [name: string, help: string]> = {
@@ -58,6 +69,13 @@ const TOTALS: Record<keyof Totals, [name: string, help: string]> = {
   imagesCoalesced: ['images_coalesced_total', 'Page images made from chains of changes'],
   redoCompared: ['redo_compared_total', "Replayed pages compared with PostgreSQL's images (redo_verify)"],
   redoMismatched: ['redo_mismatched_total', 'Replayed pages that were not as PostgreSQL made them'],
+  scrubPasses: ['scrub_passes_total', 'Comparisons of all pages with the peers'],
+  scrubPagesCompared: ['scrub_pages_compared_total', 'Pages compared with the peers'],
+  scrubPagesDiffering: ['scrub_pages_differing_total', 'Pages that were not the same on all nodes'],
+  scrubPagesRepaired: ['scrub_pages_repaired_total', 'Pages that were wrong here and were replaced'],
+  scrubPagesDisputed: ['scrub_pages_disputed_total', 'Pages that differ without a majority'],
+  scrubBytesVerified: ['scrub_verified_bytes_total', 'Bytes of the page store read to check them'],
+  timesDiskFull: ['disk_full_total', 'Times that the disk became full'],
 };
 
 const GAUGES: Record<keyof Gauges, [name: string, help: string]> = {
@@ -71,6 +89,10 @@ const GAUGES: Record<keyof Gauges, [name: string, help: string]> = {
   waiters: ['read_waiters', 'Reads waiting for ingest to reach their LSN'],
   coalesceBacklog: ['coalesce_backlog_pages', 'Pages due for a new image'],
   logUnsyncedBytes: ['log_unsynced_bytes', 'Log bytes not durable yet'],
+  diskFull: ['disk_full', '1 while this node takes no log for want of room on its disk'],
+  diskReserveBytes: ['disk_reserve_bytes', 'Free space below which this node takes no log'],
+  versions: ['versions', 'Versions of pages, relation sizes and facts in the store, as RocksDB estimates'],
+  pagesDamaged: ['pages_damaged', '1 while the page store is damaged, or is being made anew for that'],
 };
 
 const PREFIX = 'openaurora_storage_';

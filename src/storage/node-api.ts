@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { DbError, isDbError } from '../engine/errors.js';
 import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
+import type { ScrubRun } from '../engine/pages/scrub.js';
 import type { AppendAnswer } from '../engine/quorum/index.js';
 import { encodeBaseRows } from '../net/base-codec.js';
 import { gossipMessage } from '../net/gossip-codec.js';
@@ -16,6 +17,7 @@ import type { IngestLoop } from './ingest-loop.js';
 import type { LogReader } from './log-reader.js';
 import type { AppendSink, LogService } from './log-service.js';
 import type { PageService } from './page-service.js';
+import type { ScrubService } from './scrub-service.js';
 import type { VacuumService } from './vacuum-service.js';
 
 export interface NodeParts {
@@ -29,6 +31,7 @@ export interface NodeParts {
   base: BaseService;
   gossip: GossipService;
   vacuum: VacuumService;
+  scrub: ScrubService;
   onFatal(err: unknown): void;
 }
 
@@ -36,6 +39,9 @@ export interface NodeParts {
 const REQUESTS_MAX = 256;
 /** Answers that a slow reader has not taken yet; requests wait until it has. */
 const UNSENT_BYTES_MAX = 32 * 1024 * 1024;
+
+/** A peer that compares asks for what this node said that it has applied. */
+const DIGEST_WAIT_MS = 2000;
 
 type Handler = (body: unknown, reply: Reply) => Promise<void> | void;
 
@@ -228,7 +234,7 @@ export class NodeApi {
   }
 
   private pageRoutes(): void {
-    const { pageService, base, ingest } = this.parts;
+    const { pageService, base, ingest, scrub } = this.parts;
     this.route(m.GetPages, ANYONE, async (body, reply) =>
       reply.send(m.Pages, { bytes: await pageService.getPages(body) }),
     );
@@ -251,6 +257,25 @@ export class NodeApi {
     this.route(m.GetBaseSlruPages, PEERS, async (body, reply) =>
       reply.send(m.BasePages, { images: await base.slru({ ...body, slru: slruName(body.slru) }) }),
     );
+    const digests = async (run: ScrubRun, at: Lsn, reply: Reply): Promise<void> => {
+      if (run.count < 1 || run.count > m.PAGES_MAX)
+        throw new DbError('USAGE_PAGE_COUNT', `digests of ${run.count} pages asked for at once`);
+      await ingest.waitApplied(at, DIGEST_WAIT_MS);
+      const { crcs, unreadable } = await scrub.digest(run, at);
+      const bytes = Buffer.alloc(4 * crcs.length);
+      crcs.forEach((crc, i) => bytes.writeUInt32LE(crc, 4 * i));
+      reply.send(m.PageDigests, { unreadable: [...unreadable].map((blkno) => ({ blkno })), crcs: bytes });
+    };
+    this.route(m.GetPageDigests, PEERS, ({ fork, blkno: first, count, lsn: at, ...rel }, reply) =>
+      digests({ kind: 'pages', rel, fork, first, count }, at, reply),
+    );
+    this.route(m.GetSlruDigests, PEERS, ({ slru, blkno: first, count, lsn: at }, reply) =>
+      digests({ kind: 'slru', slru: slruName(slru), first, count }, at, reply),
+    );
+    this.route(m.GetRowsDigest, PEERS, async (body, reply) => {
+      await ingest.waitApplied(body.lsn, DIGEST_WAIT_MS);
+      reply.send(m.RowsDigest, scrub.rows(body.lsn));
+    });
     this.route(m.WaitApplied, ANYONE, async (body, reply) => {
       await ingest.waitApplied(body.lsn, body.timeoutMs);
       reply.send(m.Applied, { appliedLsn: this.parts.appliedLsn() });

@@ -33,7 +33,12 @@ export class RebuildSource {
   candidates(): ReadyPeer[] {
     return this.peers()
       .connected.filter(({ status: s }) => {
-        const healthy = s.voter && s.state === 'running' && s.ingestError === null && s.damaged.length === 0;
+        const healthy =
+          s.voter &&
+          s.state !== 'draining' &&
+          s.ingestError === null &&
+          s.damaged.length === 0 &&
+          s.rebuild === null;
         return healthy && s.appliedLsn > 0 && s.appliedLsn <= s.commitLsn;
       })
       .sort((a, b) => {

@@ -7,10 +7,14 @@
  *      beside 2, so that what is copied for hours does not fall behind what peers keep.
  *   4. Ingest goes on from R; the node votes again once its log reaches what it may once have acknowledged.
  *
+ * Pages that are found damaged (a checksum of RocksDB, a file that is gone) are made anew in the same way by step 2 alone. The node stays a voter: its log and
+ * its promises are whole. The damaged ones are kept aside until then, and go on serving what they can until a peer is there to copy from.
+ *
  * A part that is still good is kept: pages without log, log without pages, or both without the identity. Each step is durable before the next one
  * counts on it, so a node that is killed goes on where it was, with the same R as long as any peer still serves it.
  */
 import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
@@ -44,6 +48,11 @@ export interface RebuildParts {
   peers: () => Peers;
   /** The log may be fetched from peers now. */
   onLogReady(): void;
+  /** Durable on return: that there are no pages proves nothing, they were damaged. */
+  notePagesGivenUp(givenUp: boolean): void;
+  /** Where damaged pages are kept meanwhile. */
+  asideFolder: string;
+  isFull(): boolean;
 }
 
 const BACKOFF_MS_MIN = 200;
@@ -66,6 +75,8 @@ export class Rebuild {
   private behindAt = INVALID_LSN;
   /** Pages were lost, or given up, and are not there yet: ingest must wait. */
   private pagesMissing: boolean;
+  /** Why the pages are to be made anew. */
+  private damage: string | null = null;
 
   constructor(
     private readonly parts: RebuildParts,
@@ -81,12 +92,20 @@ export class Rebuild {
     return !this.pagesMissing;
   }
 
+  /** The pages are damaged: they are made anew from a peer's. */
+  pagesDamaged(why: string): void {
+    if (this.damage !== null || this.pagesMissing) return;
+    this.damage = why;
+    this.wake();
+  }
+
   /** Null when nothing is to be rebuilt. */
   get status(): RebuildStatus | null {
-    if (this.parts.acceptor.state.learner !== 'amnesia') return null;
+    if (!this.hasLostMemory && this.damage === null && !this.pagesMissing) return null;
     const { current } = this;
     return {
-      state: this.isWhole ? 'following' : this.step,
+      cause: this.damage,
+      state: this.isWhole && this.damage === null ? 'following' : this.step,
       peer: this.source.peerId,
       lsn: current?.lsn ?? this.parts.pages.appliedLsn,
       pagesDone: current?.pagesDone ?? 0,
@@ -106,10 +125,13 @@ export class Rebuild {
   wake(): void {
     if (this.stopping.signal.aborted) return;
     if (this.parts.acceptor.state.learner === null && this.staysBehind()) this.giveUp();
-    if (this.parts.acceptor.state.learner !== 'amnesia') return;
-    this.register().catch((err: unknown) => this.logger.error({ err }, `registration: ${errorMessage(err)}`));
-    this.tryRejoin();
-    if (this.running || this.isWhole) return;
+    if (this.hasLostMemory) {
+      this.register().catch((err: unknown) =>
+        this.logger.error({ err }, `registration: ${errorMessage(err)}`),
+      );
+      this.tryRejoin();
+    }
+    if (this.running || !this.hasWork) return;
     this.running = this.run().finally(() => {
       this.running = null;
     });
@@ -130,6 +152,14 @@ export class Rebuild {
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.running;
+  }
+
+  private get hasLostMemory(): boolean {
+    return this.parts.acceptor.state.learner === 'amnesia';
+  }
+
+  private get hasWork(): boolean {
+    return this.damage !== null || this.pagesMissing || (this.hasLostMemory && !this.isWhole);
   }
 
   /** Pages are there, and a log that connects to them and can be continued. */
@@ -190,8 +220,13 @@ export class Rebuild {
 
   private async run(): Promise<void> {
     const { signal } = this.stopping;
-    for (let failures = 0; !signal.aborted && !this.isWhole;) {
+    for (let failures = 0; !signal.aborted && this.hasWork;) {
       try {
+        if (this.parts.isFull())
+          throw new DbError('NODE_DISK_FULL', 'there is no room on the disk to rebuild this node on', {
+            reaction: 'retry',
+          });
+        if (this.damage !== null && !this.pagesMissing) await this.setPagesAside();
         if (this.pagesMissing) await this.copy();
         else await this.renewLog();
         failures = 0;
@@ -209,6 +244,25 @@ export class Rebuild {
     }
     this.attempts = 0;
     await this.source.release();
+  }
+
+  /** Gives the damaged pages up, once there is a peer to copy from. */
+  private async setPagesAside(): Promise<void> {
+    const { pages, ingest, notePagesGivenUp, asideFolder } = this.parts;
+    const peer = this.source.candidates()[0];
+    if (!peer) {
+      ingest().reset(); // as far as it gets: the damage may be elsewhere
+      throw noPeer(INVALID_LSN);
+    }
+    this.logger.error(
+      { peer: peer.id, aside: asideFolder },
+      `the pages of this node are damaged, and are made anew from node ${peer.id}: ${this.damage}`,
+    );
+    notePagesGivenUp(true);
+    this.pagesMissing = true;
+    ingest().suspend();
+    await pages.openAnew(asideFolder);
+    ingest().reset();
   }
 
   /** Pages are here, log is not: it begins anew where it leads on from them, or the pages are given up, too. */
@@ -256,7 +310,8 @@ export class Rebuild {
       this.logger.info(this.progress(), `rebuild goes on as of ${formatLsn(this.current.lsn)}`);
     else this.current = await this.begin();
     const { current } = this;
-    const peer = this.logServes(current.lsn) ? null : this.source.withLog(current.lsn);
+    const serves = this.logServes(current.lsn);
+    const peer = serves || !this.hasLostMemory ? null : this.source.withLog(current.lsn);
     if (peer) await this.rebaseLog(peer, current.lsn, current.control);
     else if (!this.source.hasReached(current.lsn)) throw noPeer(current.lsn);
     if (!this.logServes(current.lsn) || !(await this.copyPages(current))) {
@@ -273,6 +328,9 @@ export class Rebuild {
     current.finish();
     this.current = null;
     this.pagesMissing = false;
+    this.damage = null;
+    this.parts.notePagesGivenUp(false);
+    await rm(this.parts.asideFolder, { recursive: true, force: true });
     ingest().reset();
     this.logger.info(
       { lsn: formatLsn(pages.appliedLsn), copiedBytes: this.copiedBytes },

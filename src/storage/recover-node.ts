@@ -1,13 +1,14 @@
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import { isDbError } from '../engine/errors.js';
 import { formatLsn, lsn } from '../engine/lsn.js';
 import { LogStore, type Damage } from '../engine/log/index.js';
+import type { OnStoreFault } from '../engine/pages/rocks.js';
 import { PageStore } from '../engine/pages/store.js';
 import { Acceptor } from '../engine/quorum/index.js';
 import type { StorageConfig } from './config.js';
-import { LOG_FOLDER, PAGES_FOLDER } from './create-node.js';
+import { DAMAGED_PAGES_FOLDER, LOG_FOLDER, PAGES_FOLDER } from './create-node.js';
 import { Identity } from './identity.js';
 
 /** What a node is made of, opened. */
@@ -25,12 +26,13 @@ export interface NodeState {
 export async function recoverNode(
   config: StorageConfig,
   onDamage: (damage: Damage) => void,
+  onStoreFault: OnStoreFault,
   logger: Logger,
 ): Promise<NodeState> {
   const { dir, nodeId, volumeId } = config;
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   // First, for its lock: a second process on this folder ends here.
-  const pages = await PageStore.open(path.join(dir, PAGES_FOLDER), config.pages);
+  const pages = await openPages(config, onStoreFault, logger);
   try {
     const expected = { nodeId, volumeId };
     let identity = Identity.open(dir, expected);
@@ -42,7 +44,8 @@ export async function recoverNode(
     try {
       const { log, lost } = await openLog(config, identity.generation, onDamage, logger);
       const record = identity.record();
-      const noPages = pages.appliedLsn === 0;
+      // Pages prove nothing while they are known to be absent.
+      const noPages = pages.appliedLsn === 0 && !identity.pagesGivenUp;
       const known = lsn(Math.max(identity.commitLsn, pages.appliedLsn));
       const acceptor = Acceptor.recover(
         { ...record, amnesia: record.amnesia || noPages },
@@ -71,6 +74,29 @@ export async function recoverNode(
   } catch (err) {
     await pages.close();
     throw err;
+  }
+}
+
+/** A store that cannot be opened because it is damaged is set aside, and an empty one takes its place: it is rebuilt from the peers. */
+async function openPages(config: StorageConfig, onFault: OnStoreFault, logger: Logger): Promise<PageStore> {
+  const { dir, nodeId, volumeId } = config;
+  const folder = path.join(dir, PAGES_FOLDER);
+  const options = { ...config.pages, onFault };
+  try {
+    return await PageStore.open(folder, options);
+  } catch (err) {
+    if (!isDbError(err, 'PAGE_STORE_DAMAGED')) throw err;
+    logger.error(
+      { err },
+      `the pages of this node are damaged, and are rebuilt from its peers: ${err.message}`,
+    );
+    const identity = Identity.open(dir, { nodeId, volumeId });
+    identity?.notePagesGivenUp(true);
+    identity?.close();
+    const aside = path.join(dir, DAMAGED_PAGES_FOLDER);
+    rmSync(aside, { recursive: true, force: true });
+    renameSync(folder, aside);
+    return PageStore.open(folder, options);
   }
 }
 

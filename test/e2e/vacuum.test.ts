@@ -57,8 +57,15 @@ describe('e2e: vacuum', function () {
     );
   }
 
-  async function sizes(): Promise<number[]> {
-    return (await nodes()).map(({ vacuum: { disk } }) => disk.logBytes + disk.pagesBytes);
+  /** What the node with the most bytes has on disk, and how many versions of pages, forks and facts. */
+  async function diskUse(): Promise<{ log: number; pages: number; all: number; versions: number }> {
+    const of = (await nodes()).map(({ vacuum: { disk }, metrics }) => ({
+      log: disk.logBytes,
+      pages: disk.pagesBytes,
+      all: disk.logBytes + disk.pagesBytes,
+      versions: metrics['versions']!,
+    }));
+    return of.reduce((most, node) => (node.all > most.all ? node : most));
   }
 
   async function fingerprint(): Promise<unknown> {
@@ -93,20 +100,34 @@ describe('e2e: vacuum', function () {
       parseLsn((await load.query('select pg_current_wal_lsn() as at')).rows[0].at as string);
     const from = await position();
     const curve: string[] = [];
+    const loadBegun = performance.now();
+    const note = async (what: string): Promise<number> => {
+      const written = (await position()) - from;
+      const { log, pages, all, versions } = await diskUse();
+      const seconds = ((performance.now() - loadBegun) / 1000).toFixed(0).padStart(5);
+      curve.push(
+        `| ${seconds} | ${mib(written)} | ${mib(log)} | ${mib(pages)} | ${mib(all)} | ${String(versions).padStart(8)} | ${what} |`,
+      );
+      return all;
+    };
     let round = 0;
     /** Updates until so much log is written; then waits until the vacuum has nothing to do, and gives the bytes on disk of the largest node. */
     const loadAndSettle = async (): Promise<number> => {
       const begun = performance.now();
       const wanted = (await position()) + LOAD_BYTES;
-      for (let printed = 0; performance.now() - begun < LOAD_MS || (await position()) < wanted; round++) {
+      for (
+        let noted = performance.now();
+        performance.now() - begun < LOAD_MS || (await position()) < wanted;
+        round++
+      ) {
         await load.query('update hot set n = n + 1');
         if (round % 5 === 0) await load.query('vacuum hot');
         if (round % 20 === 7) await load.query('create table passing as select * from hot');
         if (round % 20 === 17) await load.query('drop table passing');
         if (round === 40) await load.query('vacuum (truncate) cut');
-        if (performance.now() - printed < 2000) continue;
-        printed = performance.now();
-        curve.push(`${mib((await position()) - from)} ${(await sizes()).map(mib).join(' ')}`);
+        if (performance.now() - noted < Math.max(2000, LOAD_MS / 15)) continue;
+        noted = performance.now();
+        await note('load');
       }
       const end = await position();
       await eventually(
@@ -118,13 +139,13 @@ describe('e2e: vacuum', function () {
         120_000,
       );
       await sleep(1500); // RocksDB merges, and the nodes measure
-      const settled = await sizes();
-      curve.push(`${mib(end - from)} ${settled.map(mib).join(' ')} settled`);
-      return Math.max(...settled);
+      return note('settled');
     };
     const first = await loadAndSettle();
     const second = await loadAndSettle();
-    console.log(`      MiB of log written, MiB on disk of each node:\n        ${curve.join('\n        ')}`);
+    console.log(
+      `      The node with the most on disk, in MiB:\n        |     s | written | log | pages | all | versions | phase |\n        ${curve.join('\n        ')}`,
+    );
     const wal = (await position()) - from;
     assert.ok(
       second < first * 1.3 + 8 * MIB,

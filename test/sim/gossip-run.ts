@@ -137,6 +137,7 @@ export function stateAt(progress: number): LocalState {
     appliedLsn: lsn(progress * 4),
     gcLsn: lsn(progress),
     load: progress % 1000,
+    condition: 'ok',
   };
 }
 

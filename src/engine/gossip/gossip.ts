@@ -321,4 +321,5 @@ export const NO_STATE: LocalState = {
   appliedLsn: lsn(0),
   gcLsn: lsn(0),
   load: 0,
+  condition: 'ok',
 };

@@ -27,6 +27,7 @@ export function emptyVector(address: string): StateVector {
     appliedLsn: none,
     gcLsn: none,
     load: 0,
+    condition: 'ok',
     address,
   };
 }
@@ -68,7 +69,7 @@ export function digestOf({ id, incarnation, status, vector }: MemberNews): Diges
   return { id, incarnation, status, version: vector.version };
 }
 
-/** Upper bound of the bytes that this takes on the wire: 8 fixed fields of 8 bytes, 2 short ones, 2 strings with their lengths. */
+/** Upper bound of the bytes that this takes on the wire: 8 fixed fields of 8 bytes, 3 short ones, 2 strings with their lengths. */
 export function newsBytes({ id, vector }: MemberNews): number {
   return 72 + Buffer.byteLength(id) + Buffer.byteLength(vector.address);
 }

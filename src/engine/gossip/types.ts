@@ -11,6 +11,10 @@ export const STATUSES = ['alive', 'suspect', 'dead', 'left'] as const;
 /** `left`: stopped in order, by its own word. */
 export type MemberStatus = (typeof STATUSES)[number];
 
+/** What a node can do: disk-full, it takes no log; damaged, its pages are being made anew. In order of gravity. */
+export const CONDITIONS = ['ok', 'damaged', 'disk-full'] as const;
+export type NodeCondition = (typeof CONDITIONS)[number];
+
 /** What a node says of itself. All of one `version`; positions are what they were when it was made. */
 export interface StateVector {
   /** Grows with each round of the node; 0 = nothing heard yet. Higher is newer within one incarnation. */
@@ -24,6 +28,7 @@ export interface StateVector {
   readonly gcLsn: Lsn;
   /** Share of its time that it was busy, in thousandths. */
   readonly load: number;
+  readonly condition: NodeCondition;
   /** host:port where it serves. */
   readonly address: string;
 }
@@ -98,6 +103,7 @@ export interface MemberView {
   readonly appliedLsn: Lsn;
   readonly gcLsn: Lsn;
   readonly load: number;
+  readonly condition: NodeCondition;
   readonly address: string;
   /** Since a newer version of its vector was last heard; 0 for itself, null for never. */
   readonly newsAgeMs: number | null;

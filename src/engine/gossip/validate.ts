@@ -1,6 +1,7 @@
 import { DbError } from '../errors.js';
 import {
   ADDRESS_BYTES_MAX,
+  CONDITIONS,
   COUNTER_MAX,
   ID_BYTES_MAX,
   LOAD_MAX,
@@ -33,6 +34,7 @@ export function validateMessage(message: GossipMessage): void {
     claim(item.id, item.incarnation, item.status);
     for (const key of ['version', 'epoch', 'scl', 'commitLsn', 'appliedLsn', 'gcLsn'] as const)
       need(isCount(vector[key], key === 'version' ? COUNTER_MAX : Number.MAX_SAFE_INTEGER), key, vector[key]);
+    need(CONDITIONS.includes(vector.condition), 'condition', vector.condition);
     need(isCount(vector.load, LOAD_MAX), 'load', vector.load);
     need(isName(vector.address, ADDRESS_BYTES_MAX), 'address', vector.address);
     bytes += newsBytes(item);

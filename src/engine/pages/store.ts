@@ -74,10 +74,11 @@ export class PageStore implements PageReader {
 
   /** Opens the store in `dir`, creating it if there is none. Throws NODE_STORE_OPEN, PAGE_FORMAT. */
   static async open(dir: string, options: PageStoreOptions = {}): Promise<PageStore> {
-    const db = await Rocks.open(dir, {
+    const sizes = {
       blockCacheBytes: options.blockCacheBytes ?? 64 * MIB,
       memtableBytes: options.memtableBytes ?? 64 * MIB,
-    });
+    };
+    const db = await Rocks.open(dir, sizes, options.onFault);
     try {
       checkFormat(db);
       const counters = newCounters();
@@ -114,6 +115,11 @@ export class PageStore implements PageReader {
   /** History from here on is whole; 0 when none was ever removed. Reads before it may throw PAGE_GONE_BY_GC. */
   get horizon(): Lsn {
     return this.kept;
+  }
+
+  /** Keys in the store, roughly. */
+  get versionsEstimated(): number {
+    return Number(this.parts.db.property('rocksdb.estimate-num-keys'));
   }
 
   get redoContext(): RedoContext {
@@ -245,6 +251,20 @@ export class PageStore implements PageReader {
     db.deleteRange(Buffer.from([FORMAT_KEY[0]! + 1]), Buffer.from([0xff]), failed);
     forks.forget();
     cache.clear();
+    this.kept = readHorizon(db, MAIN_BRANCH);
+  }
+
+  /**
+   * Opens RocksDB anew: on what is there, after an error that it does not get over by itself; or, with a name for the folder as it is to be moved out
+   * of the way, on nothing. What reads from it must expect that: until it resolves all calls throw NODE_STORE_BUSY. Throws as open().
+   */
+  async openAnew(setAside: string | null = null): Promise<void> {
+    const { db, forks, cache } = this.parts;
+    await db.openAnew(setAside);
+    checkFormat(db);
+    forks.forget();
+    cache.clear();
+    this.marker = readMarker(db, MAIN_BRANCH);
     this.kept = readHorizon(db, MAIN_BRANCH);
   }
 

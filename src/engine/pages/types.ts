@@ -9,6 +9,7 @@ import type { Lsn } from '../lsn.js';
 import type { RedoContext } from '../redo/types.js';
 import type { RelFileLocator } from '../wal/types.js';
 import type { SlruName } from './effects/types.js';
+import type { OnStoreFault } from './rocks.js';
 
 /** A line of history in the volume, u32. 0 is main. */
 export type BranchId = number;
@@ -56,6 +57,8 @@ export interface PageStoreOptions {
   readonly relationCacheEntries?: number;
   /** Properties of the cluster that redo depends on. Default: neither wal_log_hints nor checksums, as our computes run. */
   readonly redoContext?: RedoContext;
+  /** Hears of a full disk and of damage, before the call that met it throws. */
+  readonly onFault?: OnStoreFault | undefined;
 }
 
 /** What one fork of one relation is at some LSN. */

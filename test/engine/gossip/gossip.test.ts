@@ -17,6 +17,7 @@ const STATE: LocalState = {
   appliedLsn: lsn(1),
   gcLsn: lsn(0),
   load: 0,
+  condition: 'ok',
 };
 
 /** A version of an incarnation has one content: what the laws ask for. */
