@@ -111,6 +111,15 @@ export function eachInRun(
   return used;
 }
 
+/** What of the run is beyond `at`, newest first, as encodeRun() takes it. Throws PAGE_BAD_VALUE. */
+export function deltasAfter(key: Buffer, value: Buffer, at: Lsn): Delta[] {
+  const rest: Delta[] = [];
+  eachInRun(key, value, at, runEnd(key, value), (deltaLsn, kind, delta) =>
+    rest.push({ at: deltaLsn, kind, value: delta }),
+  );
+  return rest.reverse();
+}
+
 /** LSN of the newest version at or before `upTo` in a row that begins there or before. */
 export function newestInRow(key: Buffer, value: Buffer, upTo: Lsn): Lsn {
   return versionKind(key) === Kind.run ? newestInRun(key, value, upTo) : versionLsn(key);

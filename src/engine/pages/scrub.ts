@@ -13,6 +13,7 @@ import type { SlruName } from './effects/types.js';
 import { oldestVisible } from './forks.js';
 import { goneError } from './horizon.js';
 import { Kind, OLDEST, PageVersionKey, SlruVersionKey, versionKind, versionLsn, type VersionedKey } from './keys.js'; // prettier-ignore
+import { deltasAfter, encodeRun } from './runs.js';
 import { newCounters } from './stats.js';
 import type { PageStore } from './store.js';
 import { MAIN_BRANCH, type PageKey } from './types.js';
@@ -118,8 +119,12 @@ export class PageScrub {
     const end = Buffer.from(key.endOf(OLDEST));
     for (let from: Buffer | null = Buffer.from(key.newest(NEWEST)); from;) {
       const found: Buffer[] = db.keys(from, end, VERSIONS_AT_ONCE);
-      for (const version of found)
-        if (versionLsn(version) <= at || versionKind(version) === Kind.coalesced) batch.delete(version);
+      for (const version of found) {
+        if (versionLsn(version) > at && versionKind(version) !== Kind.coalesced) continue;
+        batch.delete(version);
+        const rest = versionKind(version) === Kind.run ? deltasAfter(version, db.get(version)!, at) : [];
+        if (rest.length > 0) batch.put(key.set(rest.at(-1)!.at, Kind.run), encodeRun(rest, 0, rest.length));
+      }
       const last: Buffer | undefined = found.at(-1);
       from = last && found.length === VERSIONS_AT_ONCE ? Buffer.concat([last, AFTER]) : null;
     }
