@@ -26,7 +26,8 @@ export class ColouredOutput extends Writable {
     return this.screen.rows;
   }
 
-  attach(reader: Interface): void {
+  /** From here on it colours what `reader` edits; null: nothing more is drawn again. */
+  attach(reader: Interface | null): void {
     this.reader = reader;
   }
 

@@ -101,6 +101,7 @@ class TerminalLines implements Lines {
       const settle = (value: string | null | 'interrupt'): void => {
         if (settled) return;
         settled = true;
+        coloured?.attach(null);
         // What else is in this chunk of input arrives before the next turn of the event loop.
         setImmediate(() => {
           this.unfinished = value === 'interrupt' ? '' : (reader as Interface & { line: string }).line;

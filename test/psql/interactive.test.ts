@@ -4,23 +4,33 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
+import type { ClusterState } from '../../src/psql/commands/aurora.js';
+import type { DefaultServer } from '../../src/psql/connection.js';
 import { runPsql } from '../../src/psql/main.js';
 import { startPlainPostgres, type PlainPostgres } from '../helpers/plain-postgres.js';
 import { baseEnv } from './harness.js';
 
+const ESC = String.fromCharCode(27);
 // Cursor movements and the like.
-const ESCAPES = new RegExp(`${String.fromCharCode(27)}\\[[0-9;?]*[A-Za-z]`, 'g');
+const ESCAPES = new RegExp(`${ESC}\\[[0-9;?]*[A-Za-z]`, 'g');
 
 class Terminal {
   private readonly input = new PassThrough();
   private screen = '';
+  /** With its control sequences. */
+  raw = '';
   private seen = 0;
   private changed: () => void = () => undefined;
   readonly done: Promise<number>;
 
-  constructor(args: string[], env: Record<string, string>) {
+  constructor(
+    args: string[],
+    env: Record<string, string>,
+    cluster: { fallback: DefaultServer; state: () => Promise<ClusterState> } | null = null,
+  ) {
     const output = new Writable({
       write: (chunk: Buffer, _encoding, done) => {
+        this.raw += chunk.toString();
         this.screen += chunk.toString().replace(ESCAPES, '');
         this.changed();
         done();
@@ -35,7 +45,7 @@ class Terminal {
       stdoutIsTty: true,
       isProcess: false,
     };
-    this.done = runPsql(['-X', ...args], io, () => null);
+    this.done = runPsql(['-X', ...args], io, () => cluster?.fallback ?? null, cluster?.state);
   }
 
   type(keys: string): void {
@@ -168,6 +178,106 @@ describe('psql at a terminal', function () {
     term.type(' + 3;\r');
     await term.until('33\npostgres=# ');
     term.end();
+    assert.equal(await term.done, 0);
+  });
+
+  it('colours what is typed, unless NO_COLOR is set', async () => {
+    const painted = `select${ESC}[39m ${ESC}[32m'x'${ESC}[39m`;
+    for (const [extra, wanted] of [
+      [{}, true],
+      [{ NO_COLOR: '1' }, false],
+      [{ TERM: 'dumb' }, false],
+    ] as const) {
+      const term = new Terminal(['-q', '-At'], { ...env, ...extra });
+      await term.until('postgres=# ');
+      term.type("select 'x';");
+      await term.until("'x';");
+      term.type('\r');
+      await term.until('x\npostgres=# ');
+      assert.equal(term.raw.includes(painted), wanted);
+      term.type('\\q\r');
+      assert.equal(await term.done, 0);
+    }
+  });
+
+  it('shows long results through the pager, and only those', async () => {
+    const paged = { ...env, PSQL_PAGER: "sed 's/^/paged: /'" };
+    const term = new Terminal(['-q', '-At', '-P', 'pager=always'], paged);
+    await term.until('postgres=# ');
+    term.type('select 40 + 2;\r');
+    await term.until('paged: 42\n');
+    term.type('\\pset pager off\rselect 40 + 3;\r');
+    await term.until('\n43\n');
+    term.type('\\q\r');
+    assert.equal(await term.done, 0);
+    assert.doesNotMatch(term.raw, /paged: 43/);
+  });
+
+  it('says which endpoint of a cluster it is at, and shows the cluster', async () => {
+    const state: ClusterState = {
+      directory: '/srv/cluster',
+      volume: {
+        id: 'v1',
+        copies: 3,
+        writeQuorum: 2,
+        readQuorum: 2,
+        epoch: 7,
+        commitLsn: '0/50',
+        appliedLsn: '0/48',
+      },
+      storage: [
+        {
+          id: '1',
+          host: '127.0.0.1',
+          port: 7001,
+          state: 'running',
+          voter: true,
+          scl: '0/50',
+          applied: '0/48',
+          problem: null,
+        },
+        {
+          id: '2',
+          host: '127.0.0.1',
+          port: 7002,
+          state: 'running',
+          voter: false,
+          scl: '0/40',
+          applied: '0/40',
+          problem: 'is being rebuilt',
+        },
+      ],
+      computes: [
+        {
+          name: 'primary',
+          role: 'primary',
+          state: 'running',
+          host: '127.0.0.1',
+          port: 5432,
+          commitLsn: '0/50',
+          problem: null,
+        },
+      ],
+    };
+    const { PGHOST, PGPORT, PGUSER, ...unnamed } = env;
+    const fallback = { host: PGHOST!, port: Number(PGPORT), user: PGUSER! };
+    const term = new Terminal(['-q'], unnamed, { fallback, state: () => Promise.resolve(state) });
+    await term.until('postgres@primary=# ');
+    term.type('\\aurora\r');
+    for (const part of [
+      'Cluster in /srv/cluster',
+      '127.0.0.1:7001',
+      'running, learner',
+      'is being rebuilt',
+      'Where the log stands',
+      'Commit or replay LSN',
+    ])
+      await term.until(part);
+    term.type('\\lsn where\r\\echo [:where]\r');
+    assert.match(await term.until(']\n'), /\[[0-9A-F]+\/[0-9A-F]+\]\n$/);
+    term.type('\\asof 0/50 select 1\r');
+    await term.until('no compute of this cluster reads the past yet');
+    term.type('\\q\r');
     assert.equal(await term.done, 0);
   });
 
