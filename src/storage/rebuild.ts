@@ -327,10 +327,10 @@ export class Rebuild {
     }
     current.finish();
     this.current = null;
-    this.pagesMissing = false;
-    this.damage = null;
     this.parts.notePagesGivenUp(false);
     await rm(this.parts.asideFolder, { recursive: true, force: true });
+    this.pagesMissing = false;
+    this.damage = null;
     ingest().reset();
     this.logger.info(
       { lsn: formatLsn(pages.appliedLsn), copiedBytes: this.copiedBytes },

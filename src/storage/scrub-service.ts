@@ -36,7 +36,8 @@ export interface ScrubParts {
   onDamage(why: string): void;
 }
 
-type ReadyPeer = Peers['connected'][number];
+/** As it was when it was chosen: a connection that is lost later fails its requests. */
+type ReadyPeer = Pick<Peers['connected'][number], 'id' | 'client' | 'status'>;
 
 /** Pages built before other work gets its turn. */
 const PAGES_PER_TURN = 32;
@@ -194,7 +195,9 @@ export class ScrubService {
           ({ status: s }) => s.rebuild === null && s.state !== 'draining' && s.appliedLsn >= horizon,
         );
       const at = lsn(Math.min(appliedLsn, ...able.map(({ status }) => status.appliedLsn)));
-      const peers = able.filter(({ status }) => status.gcLsn <= at);
+      const peers = able
+        .filter(({ status }) => status.gcLsn <= at)
+        .map(({ id, client, status }): ReadyPeer => ({ id, client, status }));
       if (peers.length > 0) {
         await this.hold(at, peers);
         return { at, peers };
