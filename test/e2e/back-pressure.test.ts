@@ -9,15 +9,16 @@ import { BACKLOG_BYTES_MAX } from '../../src/compute/volume-writer.js';
 import { controlSocketPath } from '../../src/compute/control-path.js';
 import { controlRequest } from '../../src/cluster/control-client.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
-import { withComputeSettings } from '../helpers/compute-settings.js';
-import { withStorageSettings } from '../helpers/storage-settings.js';
+import { withEnvironment, withStorageSettings } from '../helpers/storage-settings.js';
 
 const MIB = 1024 * 1024;
 const LOAD_MIB = Number(process.env['LOAD_MIB'] ?? 100);
 const ROW_BYTES = 400;
 const ROWS = Math.ceil((LOAD_MIB * MIB) / (ROW_BYTES + 60));
 const LAG_BYTES = 8 * MIB;
-const COMPUTE = { backPressure: { lagBytes: LAG_BYTES, bytesPerSecondMin: MIB } };
+const COMPUTE = {
+  AURORA_COMPUTE_SETTINGS: JSON.stringify({ backPressure: { lagBytes: LAG_BYTES, bytesPerSecondMin: MIB } }),
+};
 /** Two WAL segments and what one write may hold (wal-gate.ts), and what has come and waits for its quorum. */
 const AHEAD_BYTES = 48 * MIB + BACKLOG_BYTES_MAX;
 
@@ -34,7 +35,7 @@ describe('e2e: back-pressure', function () {
   let cluster: TestCluster;
 
   before(async () => {
-    cluster = await withComputeSettings(COMPUTE, () =>
+    cluster = await withEnvironment(COMPUTE, () =>
       // Little of a node's time is for pages, so that any machine is faster than they are.
       withStorageSettings({ ingest: { sliceMs: 1, readBytes: 65536 } }, () => TestCluster.start()),
     );
@@ -113,7 +114,7 @@ describe('e2e: back-pressure', function () {
     assert.ok((await broken) instanceof Error);
     cluster.eraseCompute();
     const begun = performance.now();
-    await withComputeSettings(COMPUTE, () => cluster.start());
+    await withEnvironment(COMPUTE, () => cluster.start());
     const tookMs = performance.now() - begun;
     console.log(`      ready ${(tookMs / 1000).toFixed(1)} s after the kill`);
     assert.ok(tookMs < 30_000, `the start took ${tookMs} ms`);

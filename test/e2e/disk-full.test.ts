@@ -12,8 +12,8 @@ import type { NodeStatus } from '../../src/net/node-status.js';
 import { StorageClient } from '../../src/net/storage-client.js';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
-import { SmallDisk, withEnvironment } from '../helpers/small-disk.js';
-import { withStorageSettings } from '../helpers/storage-settings.js';
+import { SmallDisk } from '../helpers/small-disk.js';
+import { withEnvironment, withStorageSettings } from '../helpers/storage-settings.js';
 
 const MIB = 1024 * 1024;
 const SETTINGS = {
@@ -36,12 +36,12 @@ describe('e2e: full disk', function () {
     for (const { id, dir } of cluster.storageNodes) {
       const scratch = path.join(cluster.root, `disk-${id}`);
       mkdirSync(scratch);
-      const disk = SmallDisk.create(dir, scratch, 200);
+      const disk = await SmallDisk.create(dir, scratch, 200);
       disks.set(id, disk);
     }
     console.log(`      small disks: ${disks.get('1')!.kind}`);
     await withStorageSettings(SETTINGS, async () => {
-      for (const [id, disk] of disks) await withEnvironment(disk.env, () => cluster.startStorage(id));
+      for (const [id, disk] of disks) await withEnvironment(disk.environment, () => cluster.startStorage(id));
       await cluster.start();
     });
     watcher = await cluster.client();
@@ -115,6 +115,10 @@ describe('e2e: full disk', function () {
     const status = await nodeStatus('2');
     assert.equal(status.state, 'disk-full');
     assert.ok(status.scl - scl < MIB, 'it took more log');
+    await eventually('its peer knows', async () => {
+      const { members } = await withNode('1', (client) => client.gossipView());
+      return members.some(({ id, condition }) => id === '2' && condition === 'disk-full');
+    });
     assert.match(status.disk.problem!, /MiB are free, 8 MiB are kept in reserve/);
     const report = (await cluster.status()).storage.find((node) => node.id === '2')!;
     assert.match(report.problem!, /^disk full: /);
@@ -180,7 +184,7 @@ describe('e2e: full disk', function () {
     await cluster.stop();
     cluster.eraseCompute();
     await withStorageSettings(SETTINGS, async () => {
-      for (const [id, disk] of disks) await withEnvironment(disk.env, () => cluster.startStorage(id));
+      for (const [id, disk] of disks) await withEnvironment(disk.environment, () => cluster.startStorage(id));
       await cluster.start();
     });
     await auditBank(await cluster.client(), acknowledged, unknown);

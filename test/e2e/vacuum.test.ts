@@ -28,7 +28,7 @@ const SETTINGS = {
 const mib = (bytes: number): string => (bytes / MIB).toFixed(0).padStart(4);
 
 describe('e2e: vacuum', function () {
-  this.timeout(420_000 + 2 * LOAD_MS);
+  this.timeout(900_000 + 2 * LOAD_MS);
   let cluster: TestCluster;
 
   before(async () => {
