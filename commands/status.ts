@@ -82,6 +82,11 @@ export default class Status extends AuroraCommand {
         this.log(
           `storage ${id}: redo_verify compared ${redoVerify.compared} pages, ${redoVerify.mismatched} mismatched`,
         );
+    for (const { id, scrub } of report.storage)
+      if (scrub?.lastPassAt)
+        this.log(
+          `storage ${id}: pages scrubbed at ${scrub.lastPassAt}; since its start ${scrub.pagesCompared} compared, ${scrub.pagesDiffering} differing, ${scrub.pagesRepaired} repaired`,
+        );
     for (const { id, problem } of report.storage)
       if (problem) this.log(chalk.yellow(`storage ${id}: ${problem}`));
     for (const { name, problem } of report.computes)

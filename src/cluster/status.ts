@@ -1,6 +1,6 @@
 import { errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
-import type { DiskUse, NodeStatus } from '../net/node-status.js';
+import type { DiskUse, NodeStatus, ScrubFinding, ScrubStatus } from '../net/node-status.js';
 import { loadSecret } from '../net/secret.js';
 import { StorageClient } from '../net/storage-client.js';
 import { controlSocketPath } from '../compute/control-path.js';
@@ -47,10 +47,14 @@ export interface StorageNodeReport {
   /** The record that the node cannot decode or replay: its pages end before it, while the log goes on. */
   ingestError: { code: string; lsn: string; message: string } | null;
   /** The comparison of the node's pages with its peers', since it started. */
-  scrub: NodeStatus['scrub'] | null;
+  scrub: ScrubReport | null;
   /** With redo_verify: pages compared with PostgreSQL's since the node started, and how many were different. */
   redoVerify: { compared: number; mismatched: number } | null;
 }
+
+export type ScrubReport = Omit<ScrubStatus, 'findings'> & {
+  findings: (Omit<ScrubFinding, 'lsn'> & { lsn: string })[];
+};
 
 export interface ClusterReport {
   directory: string;
@@ -173,7 +177,10 @@ async function askNode(
         problem: nodeProblem(status),
         rebuild: rebuilding(status),
         ingestError: ingestError(status),
-        scrub: status.scrub,
+        scrub: {
+          ...status.scrub,
+          findings: status.scrub.findings.map((found) => ({ ...found, lsn: formatLsn(found.lsn) })),
+        },
         redoVerify: redoVerified(status.metrics),
       });
       return { report, status };

@@ -172,7 +172,9 @@ export class ComputeDaemon {
       },
       problem: stalled
         ? `${links.connected().length} of ${config.storage.length} storage nodes are connected, ${config.quorum.write} ${tooFew ? 'are needed' : 'must hold the log, and fewer do'}: commits wait`
-        : this.problem,
+        : throttled
+          ? `the storage nodes are ${mib(lag)} behind with their pages: the log grows by ${mib(rate)} a second at most`
+          : this.problem,
     };
   }
 
@@ -206,4 +208,8 @@ export class ComputeDaemon {
       );
     }
   }
+}
+
+function mib(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }
