@@ -228,7 +228,7 @@ const flippedLog: Fault = {
   sparesPrimary: true,
   takesDown: false,
   endsSessions: false,
-  namedBy: /damage|corrupt|checksum|rebuilt|copying/i,
+  namedBy: /damage|corrupt|checksum|rebuilt|copying|scrub/i,
   async begin(context, party) {
     const { cluster, random, tell } = context;
     const stopFirst = random.below(2) === 0;
@@ -250,7 +250,7 @@ const flippedPages: Fault = {
   sparesPrimary: true,
   takesDown: false,
   endsSessions: false,
-  namedBy: /damage|corrupt|checksum|rebuilt|copying/i,
+  namedBy: /damage|corrupt|checksum|rebuilt|copying|scrub/i,
   async begin(context, party) {
     const { cluster, random, tell } = context;
     await kill(context, party);

@@ -66,6 +66,9 @@ export class Watch {
   private async status(): Promise<void> {
     const report = await this.cluster.base.status();
     for (const node of report.storage) {
+      for (const { what, nodes, verdict } of node.scrub?.findings ?? [])
+        if (nodes.some((id) => this.parties.includes(id)))
+          this.say('status', `scrub of node ${node.id}: ${shorten(what)} ${verdict}`);
       if (!this.parties.includes(node.id)) continue;
       if (node.state !== 'running') this.say('status', `node ${node.id} ${node.state}`);
       if (node.problem !== null) this.say('status', `node ${node.id}: ${shorten(node.problem)}`);
