@@ -2,6 +2,9 @@
  * When a page gets an image of its own (CoalescePolicy). Counts deltas since the last base by page, in memory and bounded: after a restart, or when
  * the counts are thrown away for want of room, a chain can grow to twice the threshold before it is noticed.
  *
+ * An image falls due at the policy's number of deltas, and is written when ingest has nothing else to do. While it is busy only those are that are overdue,
+ * at OVERDUE times as many, so that under load a hot page gets one image where it would have got OVERDUE.
+ *
  * Pages that were begun (WILL_INIT) by a small record, or coalesced of late, are kept rebuilt here, SLRU pages too, and each delta is applied as
  * it comes, while its record is decoded anyway: the image that falls due later then costs no reading. Hot pages need nothing else.
  */
@@ -19,9 +22,10 @@ import { applyMapChange } from './values.js';
 export const DEFAULT_POLICY: CoalescePolicy = { kind: 'background', pageDeltas: 32, slruDeltas: 128 };
 
 /** A page whose image is due. */
-export type DuePage =
+export type DuePage = { readonly chain: PageChain } & (
   | { readonly kind: 'page'; readonly key: PageKey }
-  | { readonly kind: 'slru'; readonly slru: SlruName; readonly pageno: number };
+  | { readonly kind: 'slru'; readonly slru: SlruName; readonly pageno: number }
+);
 
 /** What is known of a page since its last base. */
 export interface PageChain {
@@ -31,6 +35,8 @@ export interface PageChain {
   version: Lsn;
   /** Touched since the hand of the clock came by. */
   used: boolean;
+  /** Waits among the pages that are due. */
+  due: boolean;
 }
 
 /** Chains of one fork or SLRU; `round` tells those from before the last purge. */
@@ -40,19 +46,27 @@ export interface DeltaCounts {
 }
 
 const MAX_COUNTED_PAGES = 200_000;
+const OVERDUE = 8;
+/** Pages that may be due while ingest is busy. Beyond, their images are written with each batch. */
+const MAX_DUE = 20_000;
 /** Pages kept rebuilt: 64 MiB. One that was pushed out costs a read of its chain when its next image is due. */
 const MAX_KEPT_PAGES = 8192;
-/** A record of more bytes that begins a page (of a COPY, say) fills it: few others will follow, and rebuilding it now would be for nothing. */
+/**
+ * A record of more bytes that begins a page (of a COPY, say), or an image of more, fills it: few others will follow, and keeping it
+ * rebuilt would be for nothing.
+ */
 const FULL_PAGE_RECORD = BLCKSZ / 2;
 const NO_VERSION = 0 as Lsn;
 
 export class CoalesceQueue {
   private due: DuePage[] = [];
+  private overdue: DuePage[] = [];
   private round = 0;
   private counted = 0;
   private readonly slrus = new Map<SlruName, DeltaCounts>();
   private readonly pageDeltas: number;
   private readonly slruDeltas: number;
+  private readonly patience: number;
   /** Chains whose page is kept, in a ring; the hand frees the first one not used since it last came by. */
   private readonly kept: PageChain[] = [];
   private hand = 0;
@@ -64,10 +78,11 @@ export class CoalesceQueue {
   ) {
     this.pageDeltas = policy.kind === 'background' ? policy.pageDeltas : 1;
     this.slruDeltas = policy.kind === 'background' ? policy.slruDeltas : 1;
+    this.patience = policy.kind === 'background' ? OVERDUE : 1;
   }
 
   get length(): number {
-    return this.due.length;
+    return this.due.length + this.overdue.length;
   }
 
   /** A record, which has passed assertReplayable(), changed the page; with `block.willInit` it began it. */
@@ -99,7 +114,7 @@ export class CoalesceQueue {
   slruDelta(slru: SlruName, pageno: number, at: Lsn, parts: readonly Buffer[]): void {
     if (this.policy.kind === 'lazy') return;
     const chain = this.slruChain(slru, pageno);
-    if (++chain.deltas === this.slruDeltas) this.due.push({ kind: 'slru', slru, pageno });
+    if (this.countDelta(chain, this.slruDeltas)) this.enqueue({ kind: 'slru', chain, slru, pageno });
     if (!chain.page) return;
     if (chain.version === at) chain.page = null;
     else
@@ -121,16 +136,25 @@ export class CoalesceQueue {
   pageBase(fork: Fork, blkno: number): void {
     const chain = fork.deltas?.byPage.get(blkno);
     if (!chain) return;
-    chain.page = null;
+    this.end(chain);
     fork.deltas!.byPage.delete(blkno);
     this.counted--;
+  }
+
+  /** The page has got an image, which is stored as so many bytes. `page` is given away. */
+  pageImage(fork: Fork, blkno: number, page: Buffer, stored: number, at: Lsn): void {
+    this.pageBase(fork, blkno);
+    if (this.policy.kind === 'lazy' || stored > FULL_PAGE_RECORD) return;
+    const chain = this.chain((fork.deltas = this.counts(fork.deltas)), blkno);
+    this.keep(chain, page);
+    chain.version = at;
   }
 
   slruBase(slru: SlruName, pageno: number): void {
     const byPage = this.slrus.get(slru)?.byPage;
     const chain = byPage?.get(pageno);
     if (!chain) return;
-    chain.page = null;
+    this.end(chain);
     byPage!.delete(pageno);
     this.counted--;
   }
@@ -169,13 +193,41 @@ export class CoalesceQueue {
 
   /** Takes up to `max` pages, the longest waiting first. */
   take(max: number): DuePage[] {
-    return this.due.splice(0, max);
+    const taken = this.takeOverdue(max);
+    while (taken.length < max && this.due.length > 0)
+      for (const page of this.due.splice(0, max - taken.length)) {
+        page.chain.due = false;
+        if (this.isDue(page)) taken.push(page);
+      }
+    return taken;
+  }
+
+  /** Those that cannot wait for an idle moment. */
+  takeOverdue(max: number): DuePage[] {
+    const taken = this.overdue.splice(0, max).filter((page) => this.isDue(page));
+    const surplus = Math.min(max - taken.length, this.due.length - MAX_DUE);
+    for (const page of surplus > 0 ? this.due.splice(0, surplus) : []) {
+      page.chain.due = false;
+      if (this.isDue(page)) taken.push(page);
+    }
+    return taken;
+  }
+
+  /** Not if it has got a base meanwhile. */
+  private isDue(page: DuePage): boolean {
+    return page.chain.deltas >= this.limitOf(page);
   }
 
   forget(): void {
     this.due = [];
+    this.overdue = [];
     this.slrus.clear();
     this.purge();
+  }
+
+  private end(chain: PageChain): void {
+    chain.page = null;
+    chain.deltas = 0;
   }
 
   /** Changes a page that is kept, as recordDelta() does. */
@@ -198,11 +250,31 @@ export class CoalesceQueue {
   private pageDelta(fork: Fork, blkno: number): PageChain | null {
     if (this.policy.kind === 'lazy') return null;
     const chain = this.chain((fork.deltas = this.counts(fork.deltas)), blkno);
-    if (++chain.deltas === this.pageDeltas) {
+    if (this.countDelta(chain, this.pageDeltas)) {
       const { spcOid, dbOid, relNumber } = fork;
-      this.due.push({ kind: 'page', key: { spcOid, dbOid, relNumber, fork: fork.fork, blkno } });
+      this.enqueue({ kind: 'page', chain, key: { spcOid, dbOid, relNumber, fork: fork.fork, blkno } });
     }
     return chain;
+  }
+
+  /** Whether the chain has just become due or overdue. */
+  private countDelta(chain: PageChain, limit: number): boolean {
+    const deltas = ++chain.deltas;
+    return deltas === limit * this.patience || (deltas === limit && !chain.due);
+  }
+
+  private enqueue(page: DuePage): void {
+    const { chain } = page;
+    if (chain.deltas === this.limitOf(page) * this.patience) {
+      this.overdue.push(page);
+    } else {
+      chain.due = true;
+      this.due.push(page);
+    }
+  }
+
+  private limitOf({ kind }: DuePage): number {
+    return kind === 'page' ? this.pageDeltas : this.slruDeltas;
   }
 
   private counts(known: DeltaCounts | null): DeltaCounts {
@@ -214,7 +286,7 @@ export class CoalesceQueue {
     let chain = counts.byPage.get(page);
     if (!chain) {
       if (++this.counted > MAX_COUNTED_PAGES) this.purge();
-      chain = { deltas: 0, page: null, version: NO_VERSION, used: false };
+      chain = { deltas: 0, page: null, version: NO_VERSION, used: false, due: false };
       counts.byPage.set(page, chain);
     }
     return chain;

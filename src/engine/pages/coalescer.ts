@@ -9,13 +9,18 @@ import type { BranchId } from './types.js';
 import { encodeImage } from './values.js';
 
 /**
- * Takes up to `max` pages from the queue and writes an image of each as of the applied LSN. A page that cannot be rebuilt is counted and left
+ * Writes an image of each of the pages, which were taken from the queue, as of the applied LSN. A page that cannot be rebuilt is counted and left
  * as it is: its readers get the reason, and other pages are not held up.
  */
-export function coalesce(store: PageStore, queue: CoalesceQueue, branch: BranchId, max: number): void {
+export function coalesce(
+  store: PageStore,
+  queue: CoalesceQueue,
+  branch: BranchId,
+  pages: readonly DuePage[],
+): void {
   const { counters, db } = store.parts;
   const batch = db.batch();
-  for (const due of queue.take(max)) {
+  for (const due of pages) {
     try {
       if (due.kind === 'page') coalescePage(store, queue, batch, branch, due);
       else coalesceSlru(store, queue, batch, branch, due);

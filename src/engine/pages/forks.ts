@@ -25,7 +25,7 @@ import type { DeltaCounts } from './coalesce.js';
 import type { Rocks, RocksBatch } from './rocks.js';
 import { newestOfEach } from './scan.js';
 import type { BranchId, RelationFork } from './types.js';
-import type { PageOwner } from './version-puts.js';
+import type { PageOwner, PendingVersion } from './version-puts.js';
 
 export interface Floor {
   readonly fromBlock: number;
@@ -74,6 +74,7 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
   /** See PageOwner: grows before and after what a record does to the fork, so that no run lies on both sides of it. */
   era = 0;
   readonly order: number;
+  pending: Map<number, PendingVersion> | null = null;
 
   constructor(
     readonly branch: BranchId,

@@ -11,7 +11,7 @@ import { DbError, errorMessage } from '../errors.js';
 import { formatLsn, type Lsn } from '../lsn.js';
 import { assertReplayable } from '../redo/index.js';
 import type { WalRecord } from '../wal/types.js';
-import { CoalesceQueue } from './coalesce.js';
+import { CoalesceQueue, type DuePage } from './coalesce.js';
 import { coalesce } from './coalescer.js';
 import { EffectWriter } from './effect-writer.js';
 import { effectsOf, type EffectContext } from './effects/index.js';
@@ -91,14 +91,18 @@ export class Ingester {
       const culprit = records[count];
       if (culprit) throw stopped(err, culprit);
     }
-    this.coalesce(IMAGES_PER_BATCH);
+    this.writeImages(this.queue.takeOverdue(IMAGES_PER_BATCH));
   }
 
   /** Writes up to `max` images that are due; returns how many pages are still waiting. For idle moments. */
   coalesce(max: number): number {
-    if (this.queue.length > 0) coalesce(this.store, this.queue, this.branch, max);
-    this.store.parts.counters.coalesceBacklog = this.queue.length;
+    this.writeImages(this.queue.take(max));
     return this.queue.length;
+  }
+
+  private writeImages(due: readonly DuePage[]): void {
+    if (due.length > 0) coalesce(this.store, this.queue, this.branch, due);
+    this.store.parts.counters.coalesceBacklog = this.queue.length;
   }
 
   /** The store was filled or emptied by other means: goes on from what it holds now. */

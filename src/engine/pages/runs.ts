@@ -22,6 +22,10 @@ export interface Delta {
   readonly value: Buffer;
 }
 
+export interface LinkedDelta extends Delta {
+  readonly older: LinkedDelta | null;
+}
+
 const HEAD = 2;
 const ENTRY = 7;
 const KIND_AT = 4;
@@ -43,24 +47,31 @@ export function fitsSpan(oldest: Delta, newest: Delta): boolean {
   return newest.at - oldest.at <= SPAN_MAX;
 }
 
-/** The value for deltas[from..to), which are newest first. */
-export function encodeRun(deltas: readonly Delta[], from: number, to: number): Buffer {
-  const first = deltas[to - 1]!.at;
-  let bytes = HEAD + ENTRY * (to - from);
-  for (let i = from; i < to; i++) bytes += deltas[i]!.value.length;
-  const run = Buffer.allocUnsafe(bytes);
-  run.writeUInt16LE(to - from, 0);
-  let entry = HEAD;
-  let at = HEAD + ENTRY * (to - from);
-  for (let i = to - 1; i >= from; i--) {
-    const { at: deltaLsn, kind, value } = deltas[i]!;
+/** What encodeRun() gives is a view of this. */
+const scratch = Buffer.alloc(HEAD + ENTRY * RUN_DELTAS_MAX + RUN_BYTES_MAX);
+
+/**
+ * The value for `count` deltas from `newest` to older ones, the last of them at `first`; within the bounds above. The buffer is used again by the
+ * next call.
+ */
+export function encodeRun(newest: LinkedDelta, first: Lsn, count: number): Buffer {
+  let entry = HEAD + ENTRY * count;
+  let bytes = 0;
+  let delta: LinkedDelta | null = newest;
+  for (let i = 0; i < count; i++, delta = delta!.older) bytes += delta!.value.length;
+  let at = entry + bytes;
+  const run = scratch.subarray(0, at);
+  delta = newest;
+  for (let i = 0; i < count; i++, delta = delta!.older) {
+    const { at: deltaLsn, kind, value } = delta!;
+    entry -= ENTRY;
     run.writeUInt32LE(deltaLsn - first, entry);
     run[entry + KIND_AT] = kind;
     run.writeUInt16LE(value.length, entry + LENGTH_AT);
-    entry += ENTRY;
+    at -= value.length;
     run.set(value, at);
-    at += value.length;
   }
+  run.writeUInt16LE(count, 0);
   return run;
 }
 

@@ -16,22 +16,22 @@ export interface PageOwner {
   readonly order: number;
   /** Deltas of one page from before and after a change of this number are not put together. */
   readonly era: number;
+  /** By page, the newest version that is not in the batch yet; null: there are none. For VersionPuts only. */
+  pending: Map<number, PendingVersion> | null;
   /** Key of one page's versions, lent until the next call. */
   versionKey(pageno: number): VersionedKey;
 }
 
-/** A constructor, so that all have one hidden class. */
-class PageVersion {
-  readonly era: number;
+/** Linked from the newest version of a page to older ones, in the order of their keys. */
+export class PendingVersion {
+  older: PendingVersion | null = null;
+
   constructor(
-    readonly owner: PageOwner,
-    readonly pageno: number,
     readonly at: Lsn,
     readonly kind: number,
-    readonly value: Buffer,
-  ) {
-    this.era = owner.era;
-  }
+    readonly era: number,
+    public value: Buffer,
+  ) {}
 }
 
 /** Beyond the order of any fork. */
@@ -40,6 +40,7 @@ const SLRU_ORDER = 2 ** 40;
 class SlruOwner implements PageOwner {
   readonly era = 0;
   readonly order: number;
+  pending: Map<number, PendingVersion> | null = null;
   private readonly key = new SlruVersionKey();
 
   constructor(
@@ -55,14 +56,26 @@ class SlruOwner implements PageOwner {
 }
 
 export class VersionPuts {
-  private readonly versions: PageVersion[] = [];
+  /** Owners with pending versions. */
+  private readonly owners: PageOwner[] = [];
   private readonly slrus = new Map<SlruName, SlruOwner>();
 
   constructor(private readonly branch: BranchId) {}
 
-  /** `value` must not change until flush(). */
+  /** `value` must not change until flush(). `at` is not before that of any version put earlier. */
   page(owner: PageOwner, pageno: number, at: Lsn, kind: number, value: Buffer): void {
-    this.versions.push(new PageVersion(owner, pageno, at, kind, value));
+    if (owner.pending === null) {
+      owner.pending = new Map();
+      this.owners.push(owner);
+    }
+    const newest = owner.pending.get(pageno);
+    if (newest === undefined || at !== newest.at || kind < newest.kind) {
+      const version = new PendingVersion(at, kind, owner.era, value);
+      version.older = newest ?? null;
+      owner.pending.set(pageno, version);
+    } else {
+      insert(newest, at, kind, owner.era, value);
+    }
   }
 
   slru(slru: SlruName, pageno: number, at: Lsn, kind: number, value: Buffer): void {
@@ -72,56 +85,62 @@ export class VersionPuts {
   }
 
   flush(batch: RocksBatch): void {
-    const { versions } = this;
-    versions.sort(byKey);
-    withoutRepeated(versions);
-    for (let i = 0; i < versions.length;) {
-      const version = versions[i]!;
-      const end = runFrom(versions, i);
-      const key = version.owner.versionKey(version.pageno);
-      if (end - i > 1) batch.put(key.set(versions[end - 1]!.at, Kind.run), encodeRun(versions, i, end));
-      else batch.put(key.set(version.at, version.kind), version.value);
-      i = end;
+    this.owners.sort((a, b) => a.order - b.order);
+    for (const owner of this.owners) {
+      const pending = owner.pending!;
+      owner.pending = null;
+      for (const pageno of Float64Array.from(pending.keys()).sort())
+        putPage(batch, owner.versionKey(pageno), pending.get(pageno)!);
     }
-    versions.length = 0;
+    this.owners.length = 0;
   }
 
   forget(): void {
-    this.versions.length = 0;
+    for (const owner of this.owners) owner.pending = null;
+    this.owners.length = 0;
   }
 }
 
-/**
- * End of the run that begins with versions[from], its newest delta; the index after that if it goes alone. Between `whole` and its end lies a part
- * of what one record did, which is not divided.
- */
-function runFrom(versions: readonly PageVersion[], from: number): number {
-  const newest = versions[from]!;
-  if (!fitsRun(newest)) return from + 1;
+/** Puts a version of what `newest` is of, too, behind those of the same LSN that have a lower kind; in place of one that has the same key. */
+function insert(newest: PendingVersion, at: Lsn, kind: number, era: number, value: Buffer): void {
+  let before = newest;
+  while (before.kind < kind && before.older?.at === at && before.older.kind <= kind) before = before.older;
+  if (before.kind === kind) {
+    before.value = value;
+    return;
+  }
+  const version = new PendingVersion(at, kind, era, value);
+  version.older = before.older;
+  before.older = version;
+}
+
+function putPage(batch: RocksBatch, key: VersionedKey, newest: PendingVersion): void {
+  for (let from: PendingVersion | null = newest; from !== null;) {
+    const count = runLengthFrom(from);
+    if (count === 1) {
+      batch.put(key.set(from.at, from.kind), from.value);
+      from = from.older;
+      continue;
+    }
+    let oldest: PendingVersion = from;
+    for (let i = 1; i < count; i++) oldest = oldest.older!;
+    batch.put(key.set(oldest.at, Kind.run), encodeRun(from, oldest.at, count));
+    from = oldest.older;
+  }
+}
+
+/** Number of versions in the run whose newest delta is `newest`; 1 if it goes alone. What one record did is not divided. */
+function runLengthFrom(newest: PendingVersion): number {
+  if (!fitsRun(newest)) return 1;
   let bytes = newest.value.length;
-  let whole = from + 1;
-  for (let i = from + 1; i < versions.length; i++) {
-    const version = versions[i]!;
-    if (version.pageno !== newest.pageno || version.owner !== newest.owner) return i;
-    if (version.at !== versions[i - 1]!.at) whole = i;
+  let whole = 1;
+  let count = 1;
+  let newer = newest;
+  for (let version = newest.older; version !== null; newer = version, version = version.older, count++) {
+    if (version.at !== newer.at) whole = count;
     bytes += version.value.length;
-    const full = bytes > RUN_BYTES_MAX || i - from === RUN_DELTAS_MAX || !fitsSpan(version, newest);
+    const full = bytes > RUN_BYTES_MAX || count === RUN_DELTAS_MAX || !fitsSpan(version, newest);
     if (full || version.era !== newest.era || !fitsRun(version)) return whole;
   }
-  return versions.length;
-}
-
-/** Takes out what is put again under the same key later in the batch: sorting is stable, so the last of them counts. */
-function withoutRepeated(versions: PageVersion[]): void {
-  let kept = 0;
-  for (let i = 0; i < versions.length; i++) {
-    const next = versions[i + 1];
-    if (next !== undefined && byKey(versions[i]!, next) === 0 && versions[i]!.owner === next.owner) continue;
-    versions[kept++] = versions[i]!;
-  }
-  versions.length = kept;
-}
-
-function byKey(a: PageVersion, b: PageVersion): number {
-  return a.owner.order - b.owner.order || a.pageno - b.pageno || b.at - a.at || a.kind - b.kind;
+  return count;
 }

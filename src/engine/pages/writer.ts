@@ -181,8 +181,10 @@ export class PageWriter {
   private image(fork: Fork, rec: WalRecord, block: BlockRef): void {
     const page = Buffer.alloc(BLCKSZ);
     applyReplayable(page, rec, block, this.parts.redo);
-    this.put(fork, block.blkno, rec.endLsn, Kind.image, encodeImage(page));
-    this.queue.pageBase(fork, block.blkno);
+    const stored = encodeImage(page);
+    this.put(fork, block.blkno, rec.endLsn, Kind.image, stored);
+    // What is stored may be the page itself, which must not change until then: but that is not a small one.
+    this.queue.pageImage(fork, block.blkno, page, stored.length, rec.endLsn);
   }
 
   private put(fork: Fork, blkno: number, at: Lsn, kind: number, value: Buffer): void {

@@ -120,8 +120,11 @@ describe('page store, against a replay of the same log', function () {
     for (let i = 0; i < until;) {
       const next = Math.min(until, i + batchSize(chance));
       ingester.ingestBatch(log.records.slice(i, next));
+      // As a node that is idle now and then.
+      if (chance() < 0.3) ingester.coalesce(50);
       i = next;
     }
+    while (ingester.coalesce(500) > 0);
   }
 
   const policies: [string, CoalescePolicy, number][] = [

@@ -37,6 +37,11 @@ describe('page store, on written histories', () => {
     log = new WrittenLog(new Ingester(store, { secret: null }));
   }
 
+  /** As an idle node does. */
+  function drain(): void {
+    while (log.ingester.coalesce(16) > 0);
+  }
+
   function page(blkno: number, at: Lsn): Buffer {
     return store.getPage({ ...rel, fork: ForkNumber.main, blkno }, at);
   }
@@ -231,6 +236,7 @@ describe('page store, on written histories', () => {
     const none = log.clogZero(71);
     const commits = Array.from({ length: 10 }, (_, i) => log.commit(62 * xidsPerPage + 4 * i));
     log.flush();
+    drain();
     const cut = log.clogTruncate(66);
     log.flush();
     const statuses = (at: Lsn) => [...store.getSlruPage('xact', 62, at)!.subarray(0, 12)];
@@ -269,6 +275,7 @@ describe('page store, on written histories', () => {
     for (let offset = 1; offset <= 20; offset++) {
       ends.push(log.insert(rel, 0, offset, `tuple ${offset}`));
       log.flush();
+      drain();
     }
     const key = { ...rel, fork: ForkNumber.main, blkno: 0 };
     const kinds = store.versions(key, store.appliedLsn).map(({ kind, record }) => [kind, record]);
@@ -284,6 +291,66 @@ describe('page store, on written histories', () => {
       assert.ok(!holds(0, ends[i]!, `tuple ${i + 2}`));
       assert.equal(readPageLsn(page(0, ends[i]!)), ends[i]);
     }
+  });
+
+  it('writes images when it has time, and those of very long chains at once', async () => {
+    const [due, overdue] = [8, 64];
+    await open({ coalesce: { kind: 'background', pageDeltas: due, slruDeltas: 8 } });
+    const other = { ...rel, relNumber: rel.relNumber + 1 };
+    log.create(rel);
+    log.create(other);
+    const kinds = (r: typeof rel) =>
+      store.versions({ ...r, fork: ForkNumber.main, blkno: 0 }, store.appliedLsn).map(({ kind }) => kind);
+    const add = (r: typeof rel, from: number, to: number): void => {
+      for (let offset = from; offset <= to; offset++) log.insert(r, 0, offset, `tuple ${offset}.`);
+      log.flush();
+    };
+    add(other, 1, due);
+    assert.equal(store.stats.coalesceBacklog, 1);
+    add(rel, 1, overdue - 1);
+    assert.equal(store.stats.imagesCoalesced, 0);
+    add(rel, overdue, overdue + 2);
+    assert.deepEqual(kinds(rel), ['coalesced']);
+    assert.equal(kinds(other).length, due);
+    const image = Buffer.alloc(BLCKSZ);
+    pageInit(image, 0);
+    log.image(other, ForkNumber.main, 0, image);
+    log.flush();
+    drain();
+    assert.equal(store.stats.imagesCoalesced, 1, 'what has an image by now needs none');
+    add(rel, overdue + 3, overdue + due + 2);
+    drain();
+    assert.deepEqual(kinds(rel), ['coalesced']);
+    assert.ok(holds(0, store.appliedLsn, `tuple ${overdue + due + 2}.`));
+    assert.equal(store.stats.coalesceBacklog, 0);
+  });
+
+  it('knows of a page read in the middle of a run how it goes on', () => {
+    log.create(rel);
+    log.create(rel, ForkNumber.vm);
+    const map = Buffer.alloc(BLCKSZ);
+    pageInit(map, 0);
+    log.image(rel, ForkNumber.vm, 0, map);
+    log.insert(rel, 0, 1, 'row');
+    const set = log.visible(rel, 0);
+    const cleared = log.insert(rel, 0, 2, 'row', true);
+    const again = log.visible(rel, 0);
+    const next = log.visible(rel, 1);
+    log.flush();
+    const bits = (at: Lsn) =>
+      [0, 1].map((heapBlk) =>
+        vmBitsOf(store.getPage({ ...rel, fork: ForkNumber.vm, blkno: 0 }, at), heapBlk),
+      );
+    // Forwards, so that each read goes on from the one before; the clearing must not be done twice.
+    for (const [at, expected] of [
+      [set, [1, 0]],
+      [cleared, [0, 0]],
+      [again, [1, 0]],
+      [next, [1, 1]],
+      [next, [1, 1]],
+    ] as const)
+      assert.deepEqual(bits(at), expected);
+    assert.ok(store.stats.pageCacheHits > 0);
   });
 
   it("gives a caller its own copy, and keeps a page's cached state apart from its past", () => {
