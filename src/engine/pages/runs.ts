@@ -122,13 +122,17 @@ export function eachInRun(
   return used;
 }
 
-/** What of the run is beyond `at`, newest first, as encodeRun() takes it. Throws PAGE_BAD_VALUE. */
-export function deltasAfter(key: Buffer, value: Buffer, at: Lsn): Delta[] {
-  const rest: Delta[] = [];
-  eachInRun(key, value, at, runEnd(key, value), (deltaLsn, kind, delta) =>
-    rest.push({ at: deltaLsn, kind, value: delta }),
+/**
+ * The part of the run beyond `at` as a run of its own, which begins at `first`; null if there is none. The value is used again by the next
+ * call of encodeRun(). Throws PAGE_BAD_VALUE.
+ */
+export function restOfRun(key: Buffer, value: Buffer, at: Lsn): { first: Lsn; value: Buffer } | null {
+  const deltas: LinkedDelta[] = [];
+  eachInRun(key, value, at, runEnd(key, value), (deltaAt, kind, delta) =>
+    deltas.push({ at: deltaAt, kind, value: delta, older: deltas.at(-1) ?? null }),
   );
-  return rest.reverse();
+  const [oldest] = deltas;
+  return oldest ? { first: oldest.at, value: encodeRun(deltas.at(-1)!, oldest.at, deltas.length) } : null;
 }
 
 /** LSN of the newest version at or before `upTo` in a row that begins there or before. */

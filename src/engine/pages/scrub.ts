@@ -13,7 +13,7 @@ import type { SlruName } from './effects/types.js';
 import { oldestVisible } from './forks.js';
 import { goneError } from './horizon.js';
 import { Kind, OLDEST, PageVersionKey, SlruVersionKey, versionKind, versionLsn, type VersionedKey } from './keys.js'; // prettier-ignore
-import { deltasAfter, encodeRun } from './runs.js';
+import { restOfRun } from './runs.js';
 import { newCounters } from './stats.js';
 import type { PageStore } from './store.js';
 import { MAIN_BRANCH, type PageKey } from './types.js';
@@ -122,8 +122,8 @@ export class PageScrub {
       for (const version of found) {
         if (versionLsn(version) > at && versionKind(version) !== Kind.coalesced) continue;
         batch.delete(version);
-        const rest = versionKind(version) === Kind.run ? deltasAfter(version, db.get(version)!, at) : [];
-        if (rest.length > 0) batch.put(key.set(rest.at(-1)!.at, Kind.run), encodeRun(rest, 0, rest.length));
+        const rest = versionKind(version) === Kind.run ? restOfRun(version, db.get(version)!, at) : null;
+        if (rest) batch.put(key.set(rest.first, Kind.run), rest.value);
       }
       const last: Buffer | undefined = found.at(-1);
       from = last && found.length === VERSIONS_AT_ONCE ? Buffer.concat([last, AFTER]) : null;
