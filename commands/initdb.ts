@@ -1,11 +1,8 @@
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import path from 'node:path';
+import { readFileSync } from 'node:fs';
 import { Args, Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag, errnoWords } from '../src/cluster/command.js';
 import { createCluster, type CreateOptions } from '../src/cluster/create.js';
-import { Interrupt } from '../src/cluster/interrupt.js';
-import { clusterLayout } from '../src/cluster/layout.js';
-import { Manifest } from '../src/cluster/manifest.js';
+import { clusterOptions, createOrUndo, newClusterFlags } from '../src/cluster/new-cluster.js';
 import { promptPasswords } from '../src/cluster/prompt.js';
 import { DbError } from '../src/engine/errors.js';
 
@@ -46,32 +43,7 @@ export default class Initdb extends AuroraCommand {
   };
   static override flags = {
     ...clusterFlag,
-    port: Flags.integer({
-      char: 'p',
-      description: 'port that PostgreSQL will listen on',
-      env: 'PGPORT',
-      default: 5432,
-      min: 1,
-      max: 65535,
-      helpValue: 'PORT',
-    }),
-    'storage-nodes': Flags.integer({
-      description: 'number of storage nodes, each with a copy',
-      default: 3,
-      min: 1,
-      max: 9,
-      helpValue: 'N',
-    }),
-    'write-quorum': Flags.integer({
-      description: 'copies that must be on disk before a commit returns (default: a majority; 4 of 6)',
-      min: 1,
-      helpValue: 'W',
-    }),
-    'read-quorum': Flags.integer({
-      description: 'nodes that must answer an election (default: N - W + 1)',
-      min: 1,
-      helpValue: 'R',
-    }),
+    ...newClusterFlags,
     username: Flags.string({ char: 'U', description: 'database superuser name', helpValue: 'NAME' }),
     auth: Flags.string({
       char: 'A',
@@ -143,14 +115,6 @@ export default class Initdb extends AuroraCommand {
       helpValue: 'CFG',
     }),
     'wal-segsize': Flags.string({ description: 'size of WAL segments, in megabytes', helpValue: 'SIZE' }),
-    'pg-bindir': Flags.string({
-      description: "bin directory of your own PostgreSQL 18 (default: the package's)",
-      helpValue: 'DIR',
-    }),
-    'run-as': Flags.string({
-      description: 'account that PostgreSQL runs as when this is run as root',
-      helpValue: 'ACCOUNT',
-    }),
   };
   static override enableJsonFlag = true;
 
@@ -162,21 +126,15 @@ export default class Initdb extends AuroraCommand {
     );
     if (flags['no-locale']) initdbArgs.push('--no-locale');
     const password = await this.password(flags);
-    const created = await createOrUndo({
-      root,
-      port: flags.port,
-      storageNodes: flags['storage-nodes'],
-      writeQuorum: flags['write-quorum'],
-      readQuorum: flags['read-quorum'],
+    const options: CreateOptions = {
+      ...clusterOptions(root, flags, (line) => this.log(line)),
       superuser: flags.username,
       authLocal: flags['auth-local'] ?? flags.auth ?? 'trust',
       authHost: flags['auth-host'] ?? flags.auth ?? 'scram-sha-256',
       password,
       initdbArgs,
-      pgBindir: flags['pg-bindir'],
-      runAs: flags['run-as'],
-      progress: (line) => this.log(`${line} ...`),
-    });
+    };
+    const created = await createOrUndo(options, createCluster);
     this.log(`\nSuccess. You can now start the database server using:\n\n    aurora start -D ${root}\n`);
     return created;
   }
@@ -205,35 +163,4 @@ function passwordIn(file: string): string {
   const line = text.split(/\r?\n/)[0];
   if (!line) throw new DbError('USAGE_PASSWORD', `password file "${file}" is empty`);
   return line;
-}
-
-/** createCluster that a signal undoes, at its next step or, when the last one is done, afterwards. Throws INTERRUPTED, and as createCluster. */
-async function createOrUndo(options: CreateOptions): Promise<Awaited<ReturnType<typeof createCluster>>> {
-  const interrupt = new Interrupt();
-  const existed = existsSync(options.root);
-  try {
-    const created = await createCluster({
-      ...options,
-      progress: (line) => {
-        interrupt.check();
-        options.progress?.(line);
-      },
-    });
-    if (interrupt.caught !== null) removeCluster(created.root, existed);
-    return created;
-  } finally {
-    interrupt.release();
-    // Whatever failed, perhaps initdb by the same ^C: that it was interrupted is what to say.
-    interrupt.check();
-  }
-}
-
-/** Of a cluster that never ran: its directory (or what is in it, if that was there before), and what lies outside of it. */
-function removeCluster(root: string, keepDirectory: boolean): void {
-  const manifest = Manifest.open(clusterLayout(root));
-  const { socketDir } = manifest.volume;
-  manifest.close();
-  if (path.dirname(socketDir) !== root) rmSync(path.dirname(socketDir), { recursive: true, force: true });
-  if (!keepDirectory) rmSync(root, { recursive: true, force: true });
-  else for (const name of readdirSync(root)) rmSync(path.join(root, name), { recursive: true, force: true });
 }

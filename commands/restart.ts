@@ -2,7 +2,9 @@ import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag, logFilePath } from '../src/cluster/command.js';
 import { startOrUndo } from '../src/cluster/interrupt.js';
 import { isDbError } from '../src/engine/errors.js';
+import { terminalProgress } from '../src/cluster/progress.js';
 import { parseServerOptions } from '../src/cluster/server-options.js';
+import { reportingIngest } from '../src/cluster/start-progress.js';
 import { stopCluster } from '../src/cluster/stop.js';
 import { stopModeFlag } from './stop.js';
 
@@ -55,7 +57,7 @@ export default class Restart extends AuroraCommand {
       if (!isDbError(err, 'CLUSTER_NOT_RUNNING')) throw err;
       say('server was not running; starting it anyway');
     }
-    const { port } = await startOrUndo({
+    const options = {
       root,
       port: flags.port,
       timeoutMs,
@@ -63,7 +65,9 @@ export default class Restart extends AuroraCommand {
       logFile,
       settings,
       progress: say,
-    });
+    };
+    const start = (): ReturnType<typeof startOrUndo> => startOrUndo(options);
+    const { port } = await reportingIngest(root, terminalProgress(say), start);
     say(`server started on port ${port}`);
   }
 }

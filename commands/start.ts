@@ -1,7 +1,9 @@
 import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag, logFilePath } from '../src/cluster/command.js';
 import { startOrUndo } from '../src/cluster/interrupt.js';
+import { terminalProgress } from '../src/cluster/progress.js';
 import { parseServerOptions } from '../src/cluster/server-options.js';
+import { reportingIngest } from '../src/cluster/start-progress.js';
 
 export default class Start extends AuroraCommand {
   static override summary = 'Start a cluster: its storage nodes and its primary compute.';
@@ -60,8 +62,9 @@ export default class Start extends AuroraCommand {
     const say = (line: string): void => {
       if (!flags.silent) this.log(line);
     };
-    const { port } = await startOrUndo({
-      root: this.requireCluster(flags.pgdata),
+    const root = this.requireCluster(flags.pgdata);
+    const options = {
+      root,
       port: flags.port,
       superuser: flags.username,
       timeoutMs: flags.timeout * 1000,
@@ -70,7 +73,9 @@ export default class Start extends AuroraCommand {
       settings: parseServerOptions(flags.options),
       redoVerify: flags['redo-verify'],
       progress: say,
-    });
+    };
+    const start = (): ReturnType<typeof startOrUndo> => startOrUndo(options);
+    const { port } = await reportingIngest(root, terminalProgress(say), start);
     say(flags.wait && !flags['dont-wait'] ? `server started on port ${port}` : 'server starting');
   }
 }

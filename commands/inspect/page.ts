@@ -3,7 +3,9 @@ import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { defaultServer } from '../../src/cluster/default-server.js';
 import { promptPassword } from '../../src/cluster/prompt.js';
 import { DbError } from '../../src/engine/errors.js';
+import { formatLsn, parseLsn } from '../../src/engine/lsn.js';
 import { lsnFlag } from '../../src/inspect/flags.js';
+import { diffPages, diffText, type PageDiff } from '../../src/inspect/page-diff.js';
 import { formatPage } from '../../src/inspect/page-print.js';
 import { pageReport, type PageReport } from '../../src/inspect/page-report.js';
 import { resolveRelation } from '../../src/inspect/relation.js';
@@ -20,6 +22,7 @@ SPC/DB/REL in numbers, for which one running storage node is enough.`;
     '<%= config.bin %> inspect page -D ./aurora-data --db mydb public.accounts 0',
     '<%= config.bin %> inspect page -D ./aurora-data --db mydb accounts_pkey 1 --json',
     '<%= config.bin %> inspect page -D ./aurora-data 1663/5/1259 0 --lsn 0/1A2B3C4',
+    '<%= config.bin %> inspect page -D ./aurora-data --db mydb accounts 0 --diff 0/1A2B3C4 0/1A2C000',
   ];
   static override args = {
     relation: Args.string({
@@ -32,6 +35,11 @@ SPC/DB/REL in numbers, for which one running storage node is enough.`;
   static override flags = {
     ...clusterFlag,
     lsn: lsnFlag({ description: 'as of this LSN (default: now)' }),
+    diff: Flags.string({
+      description: 'what changed between two LSNs: LSN1 LSN2 (default for LSN2: now)',
+      helpValue: 'LSN1 LSN2',
+      exclusive: ['lsn'],
+    }),
     db: Flags.string({ description: 'database of the relation', env: 'PGDATABASE', helpValue: 'NAME' }),
     fork: Flags.string({
       char: 'F',
@@ -42,7 +50,8 @@ SPC/DB/REL in numbers, for which one running storage node is enough.`;
   };
   static override enableJsonFlag = true;
 
-  async run(): Promise<PageReport> {
+  async run(): Promise<PageReport | PageDiff> {
+    this.argv = joinDiff(this.argv);
     const { args, flags } = await this.parse(InspectPage);
     const root = this.requireCluster(flags.pgdata);
     const block = blockNumber(args.block);
@@ -52,6 +61,15 @@ SPC/DB/REL in numbers, for which one running storage node is enough.`;
       const relation = await resolveRelation(args.relation, defaultServer(root)!, flags.db, () =>
         promptPassword('Password: '),
       );
+      if (flags.diff !== undefined) {
+        const [from, to] = flags.diff.split('..').map((text) => parseLsn(text));
+        if (to !== undefined && to < from!)
+          throw new DbError('USAGE_LSN', `LSN ${formatLsn(to)} is before ${formatLsn(from!)}`);
+        const before = await pageReport(volume, relation, fork, block, from);
+        const diff = diffPages(before, await pageReport(volume, relation, fork, block, to));
+        this.log(diffText(diff));
+        return diff;
+      }
       const report = await pageReport(volume, relation, fork, block, flags.lsn);
       this.log(formatPage(report));
       return report;
@@ -59,6 +77,15 @@ SPC/DB/REL in numbers, for which one running storage node is enough.`;
       volume.close();
     }
   }
+}
+
+const LSN = /^[0-9a-f]{1,8}\/[0-9a-f]{1,8}$/i;
+
+/** `--diff LSN1 LSN2`: two values, which the flag parser does not know; it gets `LSN1..LSN2`. */
+function joinDiff(argv: readonly string[]): string[] {
+  const at = argv.indexOf('--diff');
+  if (at < 0 || !LSN.test(argv[at + 1] ?? '') || !LSN.test(argv[at + 2] ?? '')) return [...argv];
+  return [...argv.slice(0, at + 1), `${argv[at + 1]}..${argv[at + 2]}`, ...argv.slice(at + 3)];
 }
 
 function blockNumber(text: string): number {

@@ -1,11 +1,13 @@
 import { Args, Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
+import { terminalProgress } from '../../src/cluster/progress.js';
 import { lsnFlag, outputWriter, untilInterrupted } from '../../src/inspect/flags.js';
 import { dumpWal } from '../../src/inspect/wal-dump.js';
 import { isVerified, verifyWal } from '../../src/inspect/verify.js';
 import { verifyJson, verifyText } from '../../src/inspect/verify-print.js';
 import { rmgrList, walFilter } from '../../src/inspect/wal-filter.js';
 import { openWalInput } from '../../src/inspect/wal-input.js';
+import { walSummary, type WalSummary } from '../../src/inspect/wal-summary.js';
 
 export default class InspectWal extends AuroraCommand {
   static override summary = 'Print the log, one line a record, as pg_waldump does.';
@@ -26,6 +28,8 @@ them, 1 when one is not, a record cannot be decoded or replayed, or there was no
     '<%= config.bin %> inspect wal -D ./aurora-data -n 20',
     '<%= config.bin %> inspect wal -D ./aurora-data --follow --rmgr Heap',
     '<%= config.bin %> inspect wal -D ./aurora-data --stats=record',
+    '<%= config.bin %> inspect wal -D ./aurora-data --chart',
+    '<%= config.bin %> inspect wal -D ./aurora-data --tps',
     '<%= config.bin %> inspect wal ./aurora-data/storage/1 --start 0/1A00000 --json',
     '<%= config.bin %> inspect wal /var/lib/postgresql/18/main/pg_wal/000000010000000000000001',
     '<%= config.bin %> inspect wal --verify --base /backup/stopped /var/lib/postgresql/18/main/pg_wal',
@@ -81,6 +85,18 @@ them, 1 when one is not, a record cannot be decoded or replayed, or there was no
       helpValue: 'record',
       exclusive: ['follow'],
     }),
+    chart: Flags.boolean({
+      description: 'bytes by record type (with --stats=rmgr: by resource manager) as a bar chart',
+      exclusive: ['follow', 'verify', 'by-relation', 'tps'],
+    }),
+    'by-relation': Flags.boolean({
+      description: 'records and bytes by the relation whose blocks they change',
+      exclusive: ['follow', 'verify', 'stats', 'tps'],
+    }),
+    tps: Flags.boolean({
+      description: 'transactions and bytes a second, by the time in the log',
+      exclusive: ['follow', 'verify', 'stats'],
+    }),
     quiet: Flags.boolean({ char: 'q', description: 'print no records, only errors' }),
     verify: Flags.boolean({
       description: 'replay the records and compare the pages with the images in them',
@@ -91,7 +107,7 @@ them, 1 when one is not, a record cannot be decoded or replayed, or there was no
       helpValue: 'DATADIR',
       dependsOn: ['verify'],
     }),
-    json: Flags.boolean({ description: 'one JSON object a line; one in all with --stats and --verify' }),
+    json: Flags.boolean({ description: 'one JSON object a line; one in all with the tables and --verify' }),
   };
 
   async run(): Promise<void> {
@@ -110,9 +126,19 @@ them, 1 when one is not, a record cannot be decoded or replayed, or there was no
       await untilInterrupted(async (signal) => {
         if (!flags.verify) {
           const stats = flags.stats as 'rmgr' | 'record' | undefined;
-          return dumpWal(input, { ...flags, stats, matches, signal, write, note });
+          const summary = chosenSummary(flags);
+          return dumpWal(input, { ...flags, stats, summary, matches, signal, write, note });
         }
-        const report = await verifyWal(input, { ...flags, matches, signal, note });
+        const progress = terminalProgress(note);
+        const onProgress = (done: number, total: number | null): void =>
+          progress.report({
+            what: 'verifying',
+            done: kB(done),
+            total: total && kB(total),
+            unit: 'kB of log',
+          });
+        const verified = verifyWal(input, { ...flags, matches, signal, note, onProgress });
+        const report = await verified.finally(() => progress.end());
         if (!isVerified(report)) process.exitCode = 1;
         await write(
           flags.json ? `${JSON.stringify(verifyJson(report), null, 2)}\n` : verifyText(report, flags.quiet),
@@ -122,4 +148,19 @@ them, 1 when one is not, a record cannot be decoded or replayed, or there was no
       await input.source.close?.();
     }
   }
+}
+
+function chosenSummary(flags: {
+  chart: boolean;
+  'by-relation': boolean;
+  tps: boolean;
+  stats?: string;
+}): WalSummary | undefined {
+  if (flags.tps) return walSummary('tps', 'record');
+  if (flags['by-relation']) return walSummary('relation', 'record');
+  return flags.chart ? walSummary('chart', flags.stats === 'rmgr' ? 'rmgr' : 'record') : undefined;
+}
+
+function kB(bytes: number): number {
+  return Math.floor(bytes / 1024);
 }

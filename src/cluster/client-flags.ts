@@ -24,6 +24,8 @@ export const clientFlags = {
 };
 
 interface ClientFlagValues {
+  /** The cluster to connect to when nothing else is said; default: AURORA_HOME. */
+  pgdata?: string | undefined;
   host?: string | undefined;
   port?: number | undefined;
   username?: string | undefined;
@@ -47,5 +49,6 @@ export async function connectWith(
     askPassword: () => promptPassword('Password: '),
     applicationName,
   };
-  return connect(resolveConnection(options, process.env, defaultServer(process.env['AURORA_HOME'])), options);
+  const server = defaultServer(flags.pgdata ?? process.env['AURORA_HOME']);
+  return connect(resolveConnection(options, process.env, server), options);
 }

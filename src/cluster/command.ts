@@ -54,6 +54,16 @@ export abstract class AuroraCommand extends Command {
     );
   }
 
+  /** The arguments of a command that takes any number of them. Throws USAGE_OPTION for what is meant as an option. */
+  protected words(argv: readonly unknown[]): string[] {
+    const words = argv.map(String);
+    const option = words.find((word) => word.startsWith('-'));
+    if (option === undefined) return words;
+    throw new DbError('USAGE_OPTION', `unrecognized option "${option}"`, {
+      hint: `Try "${this.program} --help" for more information.`,
+    });
+  }
+
   /** A line on standard error, so that standard output stays what a script wants to read. */
   protected note(line: string): void {
     process.stderr.write(`${line}\n`);

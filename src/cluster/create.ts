@@ -16,28 +16,40 @@ import {
 import { DbError, errorMessage } from '../engine/errors.js';
 import { QuorumConfig } from '../engine/quorum/config.js';
 import { createNode } from '../storage/create-node.js';
-import { openSourceCluster } from '../storage/import.js';
+import { openSourceCluster, type ImportProgress } from '../storage/import.js';
+import { checkAdoptedSettings, superuserOf } from './adopt.js';
 import { clusterLayout, storageDir, type ClusterLayout } from './layout.js';
 import { Manifest, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
 import { freePort } from './ports.js';
 import { readTemplate } from './templates.js';
 
-export interface CreateOptions {
+/** What every new cluster has, wherever its data comes from. */
+export interface ClusterOptions {
   root: string;
   port: number;
   storageNodes: number;
   writeQuorum?: number | undefined;
   readQuorum?: number | undefined;
   superuser?: string | undefined;
+  pgBindir?: string | undefined;
+  runAs?: string | undefined;
+  progress?: (line: string) => void;
+  /** How far the import into one storage node has come. */
+  onImport?: (nodeId: string, progress: ImportProgress) => void;
+}
+
+export interface CreateOptions extends ClusterOptions {
   authLocal: string;
   authHost: string;
   /** Superuser's password, or null for none. */
   password: string | null;
   /** Passed on to PostgreSQL's initdb: encoding, locale, ... */
   initdbArgs: string[];
-  pgBindir?: string | undefined;
-  runAs?: string | undefined;
-  progress?: (line: string) => void;
+}
+
+export interface AdoptOptions extends ClusterOptions {
+  /** Data directory of a cleanly stopped PostgreSQL 18. It is only read. */
+  pgdata: string;
 }
 
 export interface CreatedCluster {
@@ -46,6 +58,14 @@ export interface CreatedCluster {
   port: number;
   pgVersion: string;
   pages: number;
+  /** Replication slots that did not become part of the volume. */
+  slots: readonly string[];
+}
+
+/** The data directory to import. */
+interface Prepared {
+  pgdata: string;
+  superuser: string;
 }
 
 const COMPUTE_NAME = 'primary';
@@ -54,7 +74,35 @@ const COMPUTE_NAME = 'primary';
  * Makes a cluster: PostgreSQL's own initdb in a scratch folder, its result imported into the storage nodes, the manifest last.
  * On failure the directory is as it was. Throws CLUSTER_NOT_EMPTY, USAGE_*, CLUSTER_*.
  */
-export async function createCluster(options: CreateOptions): Promise<CreatedCluster> {
+export function createCluster(options: CreateOptions): Promise<CreatedCluster> {
+  return buildCluster(options, async (install, scratch) => {
+    const superuser = options.superuser ?? install.runAs?.name ?? os.userInfo().username;
+    options.progress?.(`creating a PostgreSQL ${install.version} database cluster`);
+    const pgdata = path.join(scratch, 'pgdata');
+    await initdbInto(install, pgdata, scratch, superuser, options);
+    await refuseCustomRmgrs({ install, dataDir: pgdata, settings: {} }, 'Leave that library out.');
+    return { pgdata, superuser };
+  });
+}
+
+/**
+ * Makes a cluster of an existing data directory: its databases, roles and settings files are the new cluster's. Throws CLUSTER_NOT_EMPTY, IMPORT_*,
+ * CONTROL_UNSUPPORTED, USAGE_*, CLUSTER_*.
+ */
+export function adoptCluster(options: AdoptOptions): Promise<CreatedCluster> {
+  const pgdata = path.resolve(options.pgdata);
+  return buildCluster(options, async (install, scratch) => {
+    options.progress?.(`checking ${pgdata}`);
+    await openSourceCluster(pgdata); // what is wrong with it is said before anything is made of it
+    await checkAdoptedSettings(install, pgdata, path.join(scratch, 'settings'));
+    return { pgdata, superuser: options.superuser ?? (await superuserOf(pgdata)) };
+  });
+}
+
+async function buildCluster(
+  options: ClusterOptions,
+  prepare: (install: PgInstall, scratch: string) => Promise<Prepared>,
+): Promise<CreatedCluster> {
   const layout = clusterLayout(options.root);
   const existed = await assertEmpty(layout.root);
   const quorum = chooseQuorum(options);
@@ -66,11 +114,7 @@ export async function createCluster(options: CreateOptions): Promise<CreatedClus
   try {
     await giveTo(install, scratch);
     await fs.mkdir(layout.root, { recursive: true, mode: 0o700 });
-    const superuser = options.superuser ?? install.runAs?.name ?? os.userInfo().username;
-    say(`creating a PostgreSQL ${install.version} database cluster`);
-    const pgdata = path.join(scratch, 'pgdata');
-    await initdbInto(install, pgdata, scratch, superuser, options);
-    await refuseCustomRmgrs({ install, dataDir: pgdata, settings: {} }, 'Leave that library out.');
+    const { pgdata, superuser } = await prepare(install, scratch);
     const volumeId = randomUUID();
     writeFileSync(layout.secret, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' });
     mkdirSync(layout.run, { mode: 0o700 });
@@ -81,7 +125,8 @@ export async function createCluster(options: CreateOptions): Promise<CreatedClus
       const dir = storageDir(layout, id);
       await fs.mkdir(path.dirname(dir), { recursive: true, mode: 0o700 });
       say(`importing it into storage node ${id}`);
-      pages = (await createNode({ dir, nodeId: id, volumeId }, source)).pages;
+      const onProgress = (progress: ImportProgress): void => options.onImport?.(id, progress);
+      pages = (await createNode({ dir, nodeId: id, volumeId }, source, onProgress)).pages;
       nodes.push({ id, host: '127.0.0.1', port: await freePort(), dir });
     }
     const { computeDir, socketDir } = await computeFolders(layout, install, volumeId, made);
@@ -103,7 +148,8 @@ export async function createCluster(options: CreateOptions): Promise<CreatedClus
       port: options.port,
       dir: computeDir,
     });
-    return { root: layout.root, superuser, port: options.port, pgVersion: install.version, pages };
+    const { slots } = source;
+    return { root: layout.root, superuser, port: options.port, pgVersion: install.version, pages, slots };
   } catch (err) {
     for (const dir of made) await fs.rm(dir, { recursive: true, force: true });
     await undo(layout.root, existed);
@@ -113,7 +159,7 @@ export async function createCluster(options: CreateOptions): Promise<CreatedClus
   }
 }
 
-function chooseQuorum(options: CreateOptions): QuorumConfig {
+function chooseQuorum(options: ClusterOptions): QuorumConfig {
   const copies = options.storageNodes;
   const write = options.writeQuorum ?? (copies === 6 ? 4 : Math.floor(copies / 2) + 1);
   const read = options.readQuorum ?? copies - write + 1;

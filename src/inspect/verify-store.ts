@@ -1,14 +1,10 @@
 /** Pages of the volume as the base of a verification: of a stopped node's page store, or of the running nodes over the network. */
-import { constants, existsSync, promises as fs, readFileSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
-import { isAlive } from '../cluster/daemon-process.js';
 import { parseControlFile, type ControlFile, type ControlState } from '../engine/control/index.js';
 import { DbError } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 import { BLCKSZ } from '../engine/page/constants.js';
 import { vmBlockOf } from '../engine/page/vm.js';
-import { PageStore } from '../engine/pages/store.js';
+import type { PageStore } from '../engine/pages/store.js';
 import type { RelationFork } from '../engine/pages/types.js';
 import { assertReplayable, implicitVmClears } from '../engine/redo/index.js';
 import {
@@ -20,7 +16,7 @@ import {
 } from '../engine/verify/index.js';
 import { WalReader, type WalSource } from '../engine/wal/reader.js';
 import { ForkNumber, type RelFileLocator, type WalRecord } from '../engine/wal/types.js';
-import { PAGES_FOLDER } from '../storage/create-node.js';
+import { openStoppedStore } from './stopped-store.js';
 import { redoContextOf, type VerifyBase } from './verify-base.js';
 import type { VolumeTool } from './volume.js';
 
@@ -81,40 +77,27 @@ function baseOf(state: ControlState, from: Lsn, where: string): Omit<VerifyBase,
 }
 
 /**
- * The page store of the node in `dir` as of `start`, or of where its pages begin when that is later. Nothing in `dir` is changed: what is
- * opened is a copy in which the large files, which never change, are links. A string says why there is no base: the node runs, has no pages, or
- * has not applied that far.
+ * The page store of the node in `dir` as of `start`, or of where its pages begin when that is later. A string says why there is no base: the
+ * node runs, has no pages, or has not applied that far.
  */
 export async function openNodeBase(
   dir: string,
   source: WalSource,
   start: Lsn | undefined,
 ): Promise<VerifyBase | string> {
-  const pages = path.join(dir, PAGES_FOLDER);
-  if (!existsSync(pages)) return `${dir} holds no pages`;
-  if (nodeRuns(dir)) return `the node in ${dir} is running and keeps its pages to itself`;
-  const copy = await fs.mkdtemp(path.join(os.tmpdir(), 'aurora-verify-'));
-  const remove = (): Promise<void> => fs.rm(copy, { recursive: true, force: true });
+  const opened = await openStoppedStore(dir);
+  if (typeof opened === 'string') return opened;
+  const { store, close } = opened;
   try {
-    await linkFolder(pages, copy);
-    const store = await PageStore.open(copy);
-    const close = async (): Promise<void> => {
-      await store.close();
-      await remove();
-    };
-    try {
-      const state = store.controlSnapshot(store.appliedLsn)?.state;
-      const at = state && (await beginning(source, start, state));
-      if (state && at !== null && at !== undefined && at <= store.appliedLsn)
-        return { ...baseOf(state, at, `storage node ${dir}`), pages: storePages(store, at), close };
-      await close();
-      return `the pages in ${dir} reach LSN ${formatLsn(store.appliedLsn)} only`;
-    } catch (err) {
-      await store.close();
-      throw err;
-    }
+    const state = store.controlSnapshot(store.appliedLsn)?.state;
+    const at = state && (await beginning(source, start, state));
+    if (state && at !== null && at !== undefined && at <= store.appliedLsn)
+      return { ...baseOf(state, at, `storage node ${dir}`), pages: storePages(store, at), close };
+    const reach = formatLsn(store.appliedLsn);
+    await close();
+    return `the pages in ${dir} reach LSN ${reach} only`;
   } catch (err) {
-    await remove();
+    await close();
     throw err;
   }
 }
@@ -126,29 +109,6 @@ function storePages(store: PageStore, at: Lsn): BasePages {
     list: (database) => sizes.list(database),
     read: (rel, fork, blkno) => store.getPage({ ...locatorOf(rel), fork, blkno }, at),
   };
-}
-
-function nodeRuns(dir: string): boolean {
-  const file = path.join(dir, 'node.pid');
-  return existsSync(file) && isAlive(Number(readFileSync(file, 'utf8')));
-}
-
-/** RocksDB replaces table files, and appends to all others. */
-async function linkFolder(from: string, to: string): Promise<void> {
-  for (const name of await fs.readdir(from)) {
-    if (name === 'LOCK') continue;
-    const [source, target] = [path.join(from, name), path.join(to, name)];
-    const linked = name.endsWith('.sst') && (await tryLink(source, target));
-    if (!linked) await fs.copyFile(source, target, constants.COPYFILE_FICLONE);
-  }
-}
-
-/** Not across file systems, nor on those without links. */
-async function tryLink(source: string, target: string): Promise<boolean> {
-  return fs.link(source, target).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** The running nodes' pages as of `start`, fetched ahead of the records that need them. */

@@ -22,6 +22,8 @@ export interface VerifyOptions {
   signal: AbortSignal;
   /** Standard error. */
   note(line: string): void;
+  /** Told after each batch of records how much log has been replayed; `total` is null when its end is not known. */
+  onProgress?(doneBytes: number, totalBytes: number | null): void;
 }
 
 export interface VerifyReport {
@@ -157,8 +159,12 @@ class VerifyRun {
   /** True when the limit was reached. */
   private async replay(reader: WalReader, start: Lsn): Promise<boolean> {
     const { base, options, report, verifier } = this;
+    const end = options.end ?? this.input.end ?? this.input.source.end;
+    let first: Lsn | null = null;
     for await (const batch of reader.batches()) {
       await base?.prepare?.(batch);
+      first ??= batch[0]!.startLsn;
+      options.onProgress?.(batch[0]!.startLsn - first, end === null ? null : end - first);
       for (const rec of batch) {
         const judged = rec.startLsn >= start && options.matches(rec);
         verifier.record(rec, judged);

@@ -7,6 +7,7 @@ import type { WalRecord } from '../engine/wal/types.js';
 import type { WalInput } from './wal-input.js';
 import { recordJson } from './wal-json.js';
 import { recordLine } from './wal-line.js';
+import type { WalSummary } from './wal-summary.js';
 
 export interface DumpOptions {
   start?: Lsn | undefined;
@@ -17,6 +18,8 @@ export interface DumpOptions {
   matches: (rec: WalRecord) => boolean;
   /** Table instead of lines. */
   stats?: 'rmgr' | 'record' | undefined;
+  /** Another table instead of lines. */
+  summary?: WalSummary | undefined;
   json?: boolean;
   quiet?: boolean;
   signal: AbortSignal;
@@ -44,7 +47,13 @@ export async function dumpWal(input: WalInput, options: DumpOptions): Promise<vo
   });
   const shown = await show(reader, options);
   const end = shown.full ? null : reader.end;
-  if (options.stats && shown.stats) await options.write(statsText(shown.stats, options));
+  if (options.summary)
+    await options.write(
+      options.json
+        ? `${JSON.stringify(options.summary.json(), null, 2)}\n`
+        : `${options.summary.text(process.stdout.columns || 80)}\n`,
+    );
+  else if (options.stats && shown.stats) await options.write(statsText(shown.stats, options));
   if (end === null || end.kind === 'limit' || end.kind === 'aborted') return;
   const torn =
     input.tornTail ?? (end.kind === 'invalid' || !endsAtRecord(source.end, end) ? end.reason : null);
@@ -74,7 +83,8 @@ interface Shown {
 
 async function show(reader: WalReader, options: DumpOptions): Promise<Shown> {
   const { matches, limit = Infinity, json = false } = options;
-  const stats = options.stats ? new WalStats() : null;
+  const { summary } = options;
+  const stats = options.stats && !summary ? new WalStats() : null;
   let count = 0;
   let firstLsn = INVALID_LSN;
   let lastLsn = INVALID_LSN;
@@ -88,7 +98,8 @@ async function show(reader: WalReader, options: DumpOptions): Promise<Shown> {
       if (!matches(rec)) continue;
       count += 1;
       try {
-        if (stats) stats.add(rec);
+        if (summary) summary.add(rec);
+        else if (stats) stats.add(rec);
         else if (!options.quiet) lines.push(json ? JSON.stringify(recordJson(rec)) : recordLine(rec));
       } catch (err) {
         failure = err; // shown after the records before it
