@@ -1,15 +1,14 @@
 import chalk from 'chalk';
-import Table from 'cli-table3';
 import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../src/cluster/command.js';
+import { computeTable, plainTable, stateColour } from '../src/cluster/compute-table.js';
+import type { EndpointName } from '../src/cluster/endpoints.js';
 import { clusterStatus, type ClusterReport } from '../src/cluster/status.js';
 import { isDbError } from '../src/engine/errors.js';
 
 /** pg_ctl status: 0 running, 3 not running, 4 no accessible data directory. */
 const EXIT_NOT_RUNNING = 3;
 const EXIT_NO_CLUSTER = 4;
-
-const PLAIN = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' }; // prettier-ignore
 
 export default class Status extends AuroraCommand {
   static override summary = 'Show whether a cluster runs, and how its nodes and computes are.';
@@ -22,6 +21,13 @@ export default class Status extends AuroraCommand {
   static override flags = {
     ...clusterFlag,
     dsn: Flags.boolean({ description: 'print only the connection string' }),
+    to: Flags.option({
+      options: ['writer', 'reader', 'any'] as const,
+      default: 'writer',
+      description:
+        'with --dsn: to the primary, to a replica (the primary when there is none), or to any compute',
+      helpValue: 'writer|reader|any',
+    })(),
   };
 
   async run(): Promise<ClusterReport> {
@@ -34,7 +40,7 @@ export default class Status extends AuroraCommand {
         this.failureStatus = EXIT_NO_CLUSTER;
       throw err;
     }
-    if (flags.dsn) this.log(dsn(report));
+    if (flags.dsn) this.log(report.endpoints[flags.to]);
     else this.print(report);
     process.exitCode = report.running ? 0 : EXIT_NOT_RUNNING;
     return report;
@@ -51,11 +57,11 @@ export default class Status extends AuroraCommand {
     );
     if (volume.commitLsn)
       this.log(`epoch ${volume.epoch}  commit ${volume.commitLsn}  applied ${volume.appliedLsn}`);
-    const nodes = table(['storage', 'state', 'pid', 'address', 'SCL', 'applied', 'epoch', 'disk']);
+    const nodes = plainTable(['storage', 'state', 'pid', 'address', 'SCL', 'applied', 'epoch', 'disk']);
     for (const node of report.storage) {
       nodes.push([
         node.id,
-        colour(node.voter === false ? `${node.state}, learner` : node.state),
+        stateColour(node.voter === false ? `${node.state}, learner` : node.state),
         node.pid ?? '-',
         `${node.host}:${node.port}`,
         node.scl ?? '-',
@@ -64,19 +70,7 @@ export default class Status extends AuroraCommand {
         node.disk ? size(node.disk.logBytes + node.disk.pagesBytes) : '-',
       ]);
     }
-    const computes = table(['compute', 'role', 'state', 'pid', 'postgres', 'port', 'epoch', 'commit']);
-    for (const c of report.computes)
-      computes.push([
-        c.name,
-        c.role,
-        colour(c.state),
-        c.pid ?? '-',
-        c.postgresPid ?? '-',
-        c.port,
-        c.epoch ?? '-',
-        c.commitLsn ?? '-',
-      ]);
-    this.log(`\n${nodes.toString()}\n\n${computes.toString()}`);
+    this.log(`\n${nodes.toString()}\n\n${computeTable(report.computes)}`);
     for (const { id, redoVerify } of report.storage)
       if (redoVerify)
         this.log(
@@ -91,21 +85,12 @@ export default class Status extends AuroraCommand {
       if (problem) this.log(chalk.yellow(`storage ${id}: ${problem}`));
     for (const { name, problem } of report.computes)
       if (problem) this.log(chalk.yellow(`compute ${name}: ${problem}`));
-    if (report.running) this.log(`\nconnect: ${dsn(report)}`);
+    if (!report.running) return;
+    if (report.computes.length === 1) this.log(`\nconnect: ${report.endpoints.writer}`);
+    else
+      for (const name of ['writer', 'reader', 'any'] satisfies EndpointName[])
+        this.log(`${name === 'writer' ? '\n' : ''}connect to ${name.padEnd(6)}: ${report.endpoints[name]}`);
   }
-}
-
-function dsn(report: ClusterReport): string {
-  const port = report.computes[0]?.port ?? 5432;
-  return `postgresql://${encodeURIComponent(report.superuser)}@/postgres?host=${encodeURIComponent(report.socketDir)}&port=${port}`;
-}
-
-function table(head: string[]): InstanceType<typeof Table> {
-  return new Table({
-    head,
-    chars: PLAIN,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-  });
 }
 
 /** As pg_size_pretty() writes it. */
@@ -118,9 +103,4 @@ function size(bytes: number): string {
     unit++;
   }
   return `${Math.round(value)} ${units[unit]}`;
-}
-
-function colour(state: string): string {
-  if (state === 'running') return chalk.green(state);
-  return state === 'down' || state === 'stopped' ? chalk.red(state) : chalk.yellow(state);
 }

@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
+import { readPrimaryNote } from '../compute/primary-note.js';
+import type { ComputeRole } from '../engine/computes/types.js';
 import { DbError, errorMessage } from '../engine/errors.js';
 import type { ClusterLayout } from './layout.js';
 
@@ -33,10 +35,21 @@ export interface StorageNodeInfo {
 
 export interface ComputeInfo {
   readonly name: string;
-  readonly role: 'primary';
+  readonly role: ComputeRole;
   readonly port: number;
   readonly dir: string;
 }
+
+/** What a compute was given when it was added; the first one has the defaults. */
+export interface ComputeOptions {
+  /** Whether it may follow a primary that is gone, and before which others (0 to 100). */
+  readonly failover: boolean;
+  readonly priority: number;
+  /** Settings for its PostgreSQL's command line. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+const DEFAULT_COMPUTE: ComputeOptions = { failover: true, priority: 50, settings: {} };
 
 /** The cluster's manifest: which nodes and computes make up the volume. Small, changed rarely, durable at each change. */
 export class Manifest {
@@ -73,7 +86,7 @@ export class Manifest {
     try {
       const db = open(layout.manifest);
       const row = db.prepare('select format from volume').get() as { format: number } | undefined;
-      if (row?.format === FORMAT) return new Manifest(db);
+      if (row?.format === FORMAT) return new Manifest(db).withRoles();
       db.close();
       throw new DbError(
         'CLUSTER_FORMAT',
@@ -99,8 +112,55 @@ export class Manifest {
       .all() as StorageNodeInfo[];
   }
 
+  /** The primary first, then the replicas by name. */
   get computes(): ComputeInfo[] {
-    return this.db.prepare('select name, role, port, dir from compute order by name').all() as ComputeInfo[];
+    return this.db
+      .prepare(`select name, role, port, dir from compute order by role <> 'primary', name`)
+      .all() as ComputeInfo[];
+  }
+
+  computeOptions(name: string): ComputeOptions {
+    if (!this.hasOptions()) return DEFAULT_COMPUTE;
+    const row = this.db.prepare('select info from compute_options where name = ?').get(name) as
+      { info: string } | undefined;
+    return row
+      ? { ...DEFAULT_COMPUTE, ...(JSON.parse(row.info) as Partial<ComputeOptions>) }
+      : DEFAULT_COMPUTE;
+  }
+
+  addReplica(compute: Omit<ComputeInfo, 'role'>, options: ComputeOptions): void {
+    this.db.transaction(() => {
+      // Clusters that never had a replica do without the table.
+      this.db.exec(
+        'create table if not exists compute_options (name text primary key, info text not null) strict',
+      );
+      this.db.prepare(`insert into compute values (@name, 'replica', @port, @dir)`).run(compute);
+      this.db
+        .prepare('insert or replace into compute_options values (?, ?)')
+        .run(compute.name, JSON.stringify(options));
+    })();
+  }
+
+  removeCompute(name: string): void {
+    this.db.transaction(() => {
+      this.db.prepare('delete from compute where name = ?').run(name);
+      if (this.hasOptions()) this.db.prepare('delete from compute_options where name = ?').run(name);
+    })();
+  }
+
+  /** A failover or a switchover goes on without us: takes over which compute is the primary since. */
+  private withRoles(): this {
+    const note = readPrimaryNote(this.volume.socketDir);
+    const named = this.computes.find((compute) => compute.name === note?.name);
+    if (named?.role === 'replica') this.setPrimary(named.name);
+    return this;
+  }
+
+  /** One compute is the primary, all others are replicas. */
+  setPrimary(name: string): void {
+    this.db
+      .prepare(`update compute set role = case when name = ? then 'primary' else 'replica' end`)
+      .run(name);
   }
 
   setNodePort(id: string, port: number): void {
@@ -122,6 +182,10 @@ export class Manifest {
 
   close(): void {
     this.db.close();
+  }
+
+  private hasOptions(): boolean {
+    return this.db.prepare(`select 1 from sqlite_master where name = 'compute_options'`).get() !== undefined;
   }
 
   private setVolume(info: VolumeInfo): void {

@@ -58,8 +58,9 @@ async function startMissing(
     const compute = manifest.computes[0]!;
     const runs = runningPid(layout.run, computeDaemonName(compute.name));
     if (runs !== null) {
-      if (await startStorage(layout, manifest, volume, options, started))
-        return { port: compute.port, computePid: runs };
+      const storage = await startStorage(layout, manifest, volume, options, started);
+      const replicas = await startReplicas(layout, manifest, volume, options);
+      if (storage || replicas) return { port: compute.port, computePid: runs };
       throw new DbError('CLUSTER_RUNNING', `cluster "${layout.root}" is already running`, {
         hint: `Look at it with: aurora status -D ${layout.root}`,
       });
@@ -79,18 +80,65 @@ async function startMissing(
     await startStorage(layout, manifest, volume, options, started);
     options.progress?.('starting the compute: electing an epoch, making a data directory from storage');
     const name = computeDaemonName(compute.name);
-    const config = computeConfig(layout, volume, manifest.storageNodes, { ...compute, port }, options);
+    const config = computeConfig(layout, volume, manifest, { ...compute, port }, options);
     const { pid } = await startDaemon(
       { kind: 'compute', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
       options.timeoutMs,
       options.wait ? 'ready' : 'spawned',
     );
     if (options.wait && superuser !== manifest.volume.superuser) manifest.setSuperuser(superuser);
+    await startReplicas(layout, manifest, volume, options);
     return { port, computePid: pid };
   } catch (err) {
     for (const name of started.reverse()) await endDaemon(layout.run, name, 'SIGTERM', 10_000);
     throw err;
   }
+}
+
+/** Starts the replicas that do not run. One that does not come up is told of, and no reason to end the others. False: there was none to start. */
+async function startReplicas(
+  layout: ClusterLayout,
+  manifest: Manifest,
+  volume: VolumeInfo,
+  options: StartOptions,
+): Promise<boolean> {
+  const down = manifest.computes.filter(
+    ({ name, role }) => role === 'replica' && runningPid(layout.run, computeDaemonName(name)) === null,
+  );
+  if (down.length > 0)
+    options.progress?.(`starting replica${down.length > 1 ? 's' : ''} ${down.map((c) => c.name).join(', ')}`);
+  const results = await Promise.allSettled(
+    down.map((compute) =>
+      startCompute(layout, manifest, volume, compute, { ...options, logFile: undefined }),
+    ),
+  );
+  for (const result of results)
+    if (result.status === 'rejected') options.progress?.(`warning: ${(result.reason as Error).message}`);
+  return results.some((result) => result.status === 'fulfilled');
+}
+
+/** Starts one compute of the cluster. Throws CLUSTER_PORT_IN_USE, and what its daemon says. */
+export async function startCompute(
+  layout: ClusterLayout,
+  manifest: Manifest,
+  volume: VolumeInfo,
+  compute: ComputeInfo,
+  options: Pick<StartOptions, 'timeoutMs' | 'wait' | 'logFile' | 'settings'>,
+): Promise<number> {
+  const { current } = computeDirs(compute.dir, volume.socketDir, compute.name);
+  await evictFormerPostgres(current, volume.socketDir, compute.port, { info: () => undefined });
+  if (!(await portIsFree(compute.port)))
+    throw new DbError('CLUSTER_PORT_IN_USE', `port ${compute.port} on 127.0.0.1 is already in use`, {
+      hint: `Stop the server that uses it; compute "${compute.name}" needs it.`,
+    });
+  const name = computeDaemonName(compute.name);
+  const config = computeConfig(layout, volume, manifest, compute, options);
+  const { pid } = await startDaemon(
+    { kind: 'compute', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
+    options.timeoutMs,
+    options.wait ? 'ready' : 'spawned',
+  );
+  return pid;
 }
 
 /**
@@ -174,24 +222,29 @@ function storageConfig(
 function computeConfig(
   layout: ClusterLayout,
   volume: VolumeInfo,
-  nodes: readonly StorageNodeInfo[],
+  manifest: Manifest,
   compute: ComputeInfo,
-  options: StartOptions,
+  options: Pick<StartOptions, 'timeoutMs' | 'logFile' | 'settings'>,
 ): Record<string, unknown> {
+  const own = manifest.computeOptions(compute.name);
   return {
     volumeId: volume.volumeId,
     name: compute.name,
+    role: compute.role,
+    failover: { enabled: own.failover, priority: own.priority },
+    // With other computes there may have been a failover that this one does not know of.
+    yields: manifest.computes.length > 1,
     dir: compute.dir,
     socketDir: volume.socketDir,
     host: '127.0.0.1',
     port: compute.port,
     secretFile: layout.secret,
-    storage: nodes.map(({ id, host, port }) => ({ id, host, port })),
+    storage: manifest.storageNodes.map(({ id, host, port }) => ({ id, host, port })),
     quorum: { voters: volume.copies, write: volume.writeQuorum, read: volume.readQuorum },
     superuser: volume.superuser,
     pgBindir: volume.pgBindir,
     runAs: volume.runAs,
-    settings: { ...checkingSettings(volume), ...options.settings },
+    settings: { ...checkingSettings(volume), ...options.settings, ...own.settings },
     electTimeoutMs: options.timeoutMs,
     ...(options.logFile === undefined ? {} : { postgresLog: options.logFile }),
   };

@@ -7,6 +7,7 @@ import { controlSocketPath } from '../compute/control-path.js';
 import type { ComputeStatus } from '../compute/status.js';
 import { controlRequest } from './control-client.js';
 import { runningPid } from './daemon-process.js';
+import { endpoints, type Endpoints } from './endpoints.js';
 import { clusterLayout, type ClusterLayout } from './layout.js';
 import { Manifest, type ComputeInfo, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
 import { computeDaemonName, storageDaemonName } from './start.js';
@@ -56,6 +57,25 @@ export type ScrubReport = Omit<ScrubStatus, 'findings'> & {
   findings: (Omit<ScrubFinding, 'lsn'> & { lsn: string })[];
 };
 
+export interface ComputeReport {
+  name: string;
+  role: string;
+  pid: number | null;
+  postgresPid: number | null;
+  host: string;
+  port: number;
+  state: string;
+  epoch: number | null;
+  startLsn: string | null;
+  commitLsn: string | null;
+  pages: ComputeStatus['pages'] | null;
+  /** Of a replica that runs: what it has replayed, and how far behind that is. */
+  replica: ComputeStatus['replica'];
+  /** History from here on is kept for this compute; null when it holds no lease. */
+  leaseLsn: string | null;
+  problem: string | null;
+}
+
 export interface ClusterReport {
   directory: string;
   running: boolean;
@@ -71,20 +91,9 @@ export interface ClusterReport {
     scl: string | null;
   };
   storage: StorageNodeReport[];
-  computes: {
-    name: string;
-    role: string;
-    pid: number | null;
-    postgresPid: number | null;
-    host: string;
-    port: number;
-    state: string;
-    epoch: number | null;
-    startLsn: string | null;
-    commitLsn: string | null;
-    pages: ComputeStatus['pages'] | null;
-    problem: string | null;
-  }[];
+  computes: ComputeReport[];
+  /** Connection strings over all computes. */
+  endpoints: Endpoints;
   socketDir: string;
   superuser: string;
 }
@@ -100,6 +109,10 @@ export async function clusterStatus(root: string): Promise<ClusterReport> {
     const reports = asked.map((a) => a.report);
     const live = asked.flatMap((a) => (a.status ? [a.status] : []));
     const computeReports = await Promise.all(computes.map((compute) => askCompute(layout, volume, compute)));
+    for (const report of computeReports) report.leaseLsn = leaseOf(report.name, live);
+    // What a compute says of itself counts, not what it was when it was started.
+    const primaryFirst = (c: ComputeReport): number => (c.role === 'primary' ? 0 : 1);
+    computeReports.sort((a, b) => primaryFirst(a) - primaryFirst(b));
     const highest = (pick: (s: NodeStatus) => Lsn): string | null =>
       live.length === 0 ? null : formatLsn(Math.max(...live.map(pick)));
     return {
@@ -118,6 +131,11 @@ export async function clusterStatus(root: string): Promise<ClusterReport> {
       },
       storage: reports,
       computes: computeReports,
+      endpoints: endpoints({
+        superuser: volume.superuser,
+        socketDir: volume.socketDir,
+        ports: computeReports.map((compute) => compute.port),
+      }),
       socketDir: volume.socketDir,
       superuser: volume.superuser,
     };
@@ -241,13 +259,22 @@ function nodeProblem(status: NodeStatus): string | null {
   return null;
 }
 
+/** The lowest LSN that some node holds for the compute; its leases are named after it. */
+function leaseOf(name: string, statuses: readonly NodeStatus[]): string | null {
+  const leases = statuses.flatMap((status) => status.vacuum.leases);
+  const own = leases.filter(
+    (lease) => lease.name === `replica ${name}` || lease.name.startsWith(`${name}, epoch `),
+  );
+  return own.length === 0 ? null : formatLsn(Math.min(...own.map((lease) => lease.lsn)));
+}
+
 async function askCompute(
   layout: ClusterLayout,
   volume: VolumeInfo,
   compute: ComputeInfo,
-): Promise<ClusterReport['computes'][number]> {
+): Promise<ComputeReport> {
   const pid = runningPid(layout.run, computeDaemonName(compute.name));
-  const report: ClusterReport['computes'][number] = {
+  const report: ComputeReport = {
     name: compute.name,
     role: compute.role,
     pid,
@@ -259,6 +286,8 @@ async function askCompute(
     startLsn: null,
     commitLsn: null,
     pages: null,
+    replica: null,
+    leaseLsn: null,
     problem: null,
   };
   if (pid === null) return report;
@@ -269,8 +298,8 @@ async function askCompute(
       '/status',
       ASK_TIMEOUT_MS,
     );
-    const { postgresPid, state, epoch, startLsn, commitLsn, pages, problem } = status;
-    Object.assign(report, { postgresPid, state, epoch, startLsn, commitLsn, pages, problem });
+    const { role, postgresPid, state, epoch, startLsn, commitLsn, pages, replica, problem } = status;
+    Object.assign(report, { role, postgresPid, state, epoch, startLsn, commitLsn, pages, replica, problem });
   } catch (err) {
     report.problem = errorMessage(err);
   }

@@ -2,8 +2,8 @@ import { DbError } from '../engine/errors.js';
 import { controlSocketPath } from '../compute/control-path.js';
 import { controlRequest } from './control-client.js';
 import { endDaemon, gone, runningPid, signalTo } from './daemon-process.js';
-import { clusterLayout } from './layout.js';
-import { Manifest } from './manifest.js';
+import { clusterLayout, type ClusterLayout } from './layout.js';
+import { Manifest, type ComputeInfo, type VolumeInfo } from './manifest.js';
 import { computeDaemonName, storageDaemonName } from './start.js';
 
 export type StopMode = 'smart' | 'fast' | 'immediate';
@@ -30,38 +30,17 @@ export async function stopCluster(options: StopOptions): Promise<void> {
   const manifest = Manifest.open(layout);
   try {
     const volume = manifest.volume;
-    let found = false;
-    for (const compute of manifest.computes) {
-      const name = computeDaemonName(compute.name);
-      const pid = runningPid(layout.run, name);
-      if (pid === null) continue;
-      found = true;
-      options.progress?.(`stopping the compute (${options.mode})`);
-      const immediate = options.mode === 'immediate';
-      await controlRequest(
-        controlSocketPath(volume.socketDir, compute.name),
-        'POST',
-        `/stop?mode=${options.mode}`,
-        immediate ? ASK_IMMEDIATE_MS : ASK_MS,
-      ).catch((err: unknown) => {
-        // A daemon that cannot be asked (any more, or yet) is told by signal; SIGTERM is its fast stop, SIGQUIT its immediate one.
-        if (!(err instanceof DbError)) throw err;
-        signalTo(pid, immediate ? 'SIGQUIT' : 'SIGTERM');
-      });
-      if (!options.wait) return;
-      // One that hears nothing is killed; its PostgreSQL ends with it, and nothing that was acknowledged is only there.
-      if (immediate && !(await gone(pid, Math.min(IMMEDIATE_MS, options.timeoutMs))))
-        signalTo(pid, 'SIGKILL');
-      if (!(await gone(pid, options.timeoutMs))) {
-        throw new DbError('CLUSTER_TIMEOUT', 'server does not shut down', {
-          hint:
-            options.mode === 'smart'
-              ? 'The "-m fast" option disconnects sessions instead of waiting for them.'
-              : 'Try again with "-m immediate".',
-        });
-      }
-      await endDaemon(layout.run, name, 'SIGTERM', 0);
-    }
+    const running = manifest.computes.filter(
+      (compute) => runningPid(layout.run, computeDaemonName(compute.name)) !== null,
+    );
+    const found = running.length > 0;
+    if (found)
+      options.progress?.(
+        `stopping ${running.length > 1 ? `the computes ${running.map((c) => c.name).join(', ')}` : 'the compute'} (${options.mode})`,
+      );
+    // All at once: a primary that is asked to stop is followed by nobody.
+    await Promise.all(running.map((compute) => stopCompute(layout, volume, compute, options)));
+    if (found && !options.wait) return;
     const nodes = manifest.storageNodes.filter(
       (node) => runningPid(layout.run, storageDaemonName(node.id)) !== null,
     );
@@ -88,4 +67,40 @@ export async function stopCluster(options: StopOptions): Promise<void> {
   } finally {
     manifest.close();
   }
+}
+
+/** Stops one compute; with `wait`, returns when it has ended. Throws CLUSTER_TIMEOUT. False: it did not run. */
+export async function stopCompute(
+  layout: ClusterLayout,
+  volume: VolumeInfo,
+  compute: ComputeInfo,
+  options: Pick<StopOptions, 'mode' | 'timeoutMs' | 'wait'>,
+): Promise<boolean> {
+  const name = computeDaemonName(compute.name);
+  const pid = runningPid(layout.run, name);
+  if (pid === null) return false;
+  const immediate = options.mode === 'immediate';
+  await controlRequest(
+    controlSocketPath(volume.socketDir, compute.name),
+    'POST',
+    `/stop?mode=${options.mode}`,
+    immediate ? ASK_IMMEDIATE_MS : ASK_MS,
+  ).catch((err: unknown) => {
+    // A daemon that cannot be asked (any more, or yet) is told by signal; SIGTERM is its fast stop, SIGQUIT its immediate one.
+    if (!(err instanceof DbError)) throw err;
+    signalTo(pid, immediate ? 'SIGQUIT' : 'SIGTERM');
+  });
+  if (!options.wait) return true;
+  // One that hears nothing is killed; its PostgreSQL ends with it, and nothing that was acknowledged is only there.
+  if (immediate && !(await gone(pid, Math.min(IMMEDIATE_MS, options.timeoutMs)))) signalTo(pid, 'SIGKILL');
+  if (!(await gone(pid, options.timeoutMs))) {
+    throw new DbError('CLUSTER_TIMEOUT', 'server does not shut down', {
+      hint:
+        options.mode === 'smart'
+          ? 'The "-m fast" option disconnects sessions instead of waiting for them.'
+          : 'Try again with "-m immediate".',
+    });
+  }
+  await endDaemon(layout.run, name, 'SIGTERM', 0);
+  return true;
 }

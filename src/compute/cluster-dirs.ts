@@ -24,6 +24,11 @@ export interface TermDirs extends ComputeDirs {
   readonly walGate: string;
 }
 
+/** Folder of the sockets where replicas get their log; libpq names them after a port, so each replica uses its PostgreSQL's. */
+export function relaySocketDir(socketDir: string): string {
+  return path.join(socketDir, 'relay');
+}
+
 const TERM_PREFIX = 'term-';
 
 export function computeDirs(root: string, socketDir: string, name: string): ComputeDirs {

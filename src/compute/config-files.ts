@@ -133,6 +133,11 @@ export class ConfigFiles {
     return work;
   }
 
+  /** Makes PostgreSQL write a checkpoint: a replica that starts needs one that is not too old. */
+  async checkpoint(): Promise<void> {
+    await this.inSession((client) => client.query('checkpoint'));
+  }
+
   /** Ends the watching, and our sessions with whatever they wait for. Safe to repeat. */
   async close(): Promise<void> {
     this.closed = true;

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { DEFAULT_FAILOVER_TIMES } from '../engine/computes/policy.js';
+import { COMPUTE_ROLES, type ComputeRole } from '../engine/computes/types.js';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { environmentSettings } from '../net/environment-settings.js';
 import type { ThrottleOptions } from './throttle.js';
@@ -11,6 +13,12 @@ export interface ComputeConfig {
   volumeId: string;
   /** Unique among the computes of the volume. */
   name: string;
+  /** What it is at its start; a failover or a switchover may make it the other. */
+  role: ComputeRole;
+  /** A replica's: whether, and before which others, it follows a primary that is gone. */
+  failover: { enabled: boolean; priority: number; silentMs: number; cutOffMs: number; turnMs: number };
+  /** A primary that finds another one alive at its start becomes its replica, rather than take over from it. */
+  yields: boolean;
   /** The compute's folder: a cache, may be deleted while it is stopped. */
   dir: string;
   /** 0700 folder of PostgreSQL's socket, the page agent's and the daemon's control socket. */
@@ -38,7 +46,11 @@ export interface ComputeConfig {
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
+const DEFAULT_FAILOVER = { enabled: false, priority: 50, ...DEFAULT_FAILOVER_TIMES };
+
 const DEFAULTS = {
+  role: 'primary',
+  yields: false,
   host: '127.0.0.1',
   pgBindir: null,
   runAs: null,
@@ -73,6 +85,7 @@ export function loadComputeConfig(file: string): ComputeConfig {
     ...environmentSettings('AURORA_COMPUTE_SETTINGS'),
   } as ComputeConfig;
   config.backPressure = { ...DEFAULTS.backPressure, ...config.backPressure };
+  config.failover = { ...DEFAULT_FAILOVER, ...config.failover };
   for (const field of ['volumeId', 'name', 'dir', 'socketDir', 'secretFile', 'superuser', 'host'] as const) {
     if (typeof config[field] !== 'string' || config[field] === '') throw bad(field, 'a non-empty string');
   }
@@ -80,6 +93,14 @@ export function loadComputeConfig(file: string): ComputeConfig {
   for (const field of ['dir', 'socketDir', 'secretFile'] as const) {
     if (!path.isAbsolute(config[field])) throw bad(field, 'an absolute path');
   }
+  if (!COMPUTE_ROLES.includes(config.role)) throw bad('role', COMPUTE_ROLES.join(' or '));
+  if (typeof config.yields !== 'boolean' || typeof config.failover.enabled !== 'boolean')
+    throw bad('yields and failover.enabled', 'true or false');
+  const { priority, silentMs, cutOffMs, turnMs } = config.failover;
+  if (!Number.isInteger(priority) || priority < 0 || priority > 100)
+    throw bad('failover.priority', 'a whole number from 0 to 100');
+  if (![silentMs, cutOffMs, turnMs].every((ms) => Number.isInteger(ms) && ms >= 100))
+    throw bad('failover', 'times of 100 milliseconds or more');
   if (Buffer.byteLength(config.socketDir) > MAX_SOCKET_DIR)
     throw bad('socketDir', `at most ${MAX_SOCKET_DIR} bytes long (the limit of unix socket names)`);
   if (!isPort(config.port)) throw bad('port', 'a port number');

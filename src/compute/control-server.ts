@@ -10,11 +10,15 @@ export interface Controlled {
   /** Begins a stop; does not wait for its end. */
   stop(mode: StopMode): void;
   reload(): Promise<void>;
+  /** Makes a replica the primary, whatever becomes of the present one. Does not wait. */
+  promote(): void;
+  /** Stops a primary in order and lets replica `successor` follow it. Does not wait. */
+  handOver(successor: string): void;
 }
 
 /**
  * The daemon's HTTP side. On the control socket (in the cluster's 0700 folder, which is the authority to use it): GET /status,
- * POST /stop?mode=, POST /reload. There and, if wanted, on a loopback port: GET /metrics, GET /healthz.
+ * POST /stop?mode=, /reload, /promote, /handover?to=. There and, if wanted, on a loopback port: GET /metrics, GET /healthz.
  */
 export class ControlServer {
   private readonly servers: http.Server[] = [];
@@ -93,6 +97,12 @@ export class ControlServer {
     } else if (control && route === 'POST /reload') {
       await this.daemon.reload();
       send(response, 200, { reloaded: true });
+    } else if (control && route === 'POST /promote') {
+      this.daemon.promote();
+      send(response, 200, { promoting: true });
+    } else if (control && route === 'POST /handover') {
+      this.daemon.handOver(url.searchParams.get('to') ?? '');
+      send(response, 200, { handingOver: true });
     } else {
       send(response, 404, { error: { code: 'USAGE_NO_ROUTE', message: `nothing at ${route}` } });
     }

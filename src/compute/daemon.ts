@@ -1,17 +1,26 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { otherPrimary, primaryOf } from '../engine/computes/policy.js';
+import { computeOfWriter, type ComputeRole, type Resignation } from '../engine/computes/types.js';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
-import { formatLsn } from '../engine/lsn.js';
+import { INVALID_LSN, type Lsn } from '../engine/lsn.js';
 import { loadSecret } from '../net/secret.js';
+import { Beacon } from './beacon.js';
 import { computeDirs } from './cluster-dirs.js';
 import type { ComputeConfig } from './config.js';
 import { controlSocketPath } from './control-path.js';
 import { ControlServer } from './control-server.js';
+import { CrashCount } from './crash-count.js';
+import { FailoverWatch } from './failover-watch.js';
 import { evictFormerPostgres } from './former-postgres.js';
 import { computeMetrics } from './metrics.js';
 import { ensurePagein, probePagein } from './pagein-build.js';
 import { findPostgres, pageinCacheDir } from './postgres.js';
+import { PrimaryDuties } from './primary-duties.js';
+import { writePrimaryNote } from './primary-note.js';
 import { ReadRouter } from './read-router.js';
+import { ReplicaTerm } from './replica-term.js';
+import { beatOf, statusReport } from './status-report.js';
 import type { ComputeState, ComputeStatus } from './status.js';
 import { StorageLinks } from './storage-links.js';
 import type { StopMode } from './supervisor.js';
@@ -19,29 +28,51 @@ import { Term } from './term.js';
 import type { TermContext } from './term-start.js';
 import { untilStopped } from './until-stopped.js';
 
-/** After this many terms that ended within CRASH_WINDOW_MS of each other, something is wrong that a restart does not mend. */
-const CRASHES_MAX = 5;
-const CRASH_WINDOW_MS = 60_000;
 /** Pause between attempts to start a term while storage cannot be used. */
 const RETRY_MS = 1000;
-/** Without any commit for this long, although some wait, the compute is stalled. */
-const STALLED_MS = 3000;
+/** How long a start waits to hear of other computes. */
+const HEAR_MS = 2000;
+/** How long a primary that hands over waits for its successor, before it is the primary again. */
+const SUCCESSION_MS = 20_000;
 const STRENGTH: Readonly<Record<StopMode, number>> = { smart: 0, fast: 1, immediate: 2 };
 
-/** A compute: one term after the other, until it is stopped or fenced. */
+/** A compute, as primary or replica: one term after the other, until it is stopped or fenced. */
 export class ComputeDaemon {
+  private role: ComputeRole;
   private term: Term | null = null;
+  private replica: ReplicaTerm | null = null;
   private state: ComputeState = 'starting';
   private problem: string | null = null;
   private stopMode: StopMode | null = null;
+  private lastEpoch = 0;
+  private checkpointAfter: Lsn = INVALID_LSN;
+  private resigned: Resignation = 'no';
+  private successor = '';
+  /** Computes that were our replicas: one of them that fences us was promoted, and we become its replica. */
+  private readonly replicasSeen = new Set<string>();
   /** Ends a start that is under way. */
   private readonly stopping = new AbortController();
-  private readonly crashes: number[] = [];
+  private readonly crashes = new CrashCount();
+  private readonly beacon: Beacon;
+  /** Fires, with why, when a replica is to become the primary. */
+  private promotion = new AbortController();
+  private onReady: () => void = () => undefined;
 
   private constructor(
     private readonly context: TermContext,
     private readonly control: ControlServer,
-  ) {}
+  ) {
+    this.role = context.config.role;
+    this.beacon = new Beacon(context.links, context.log, () =>
+      beatOf(context, this.present, {
+        lastEpoch: this.lastEpoch,
+        checkpointAfter: this.checkpointAfter,
+        resigned: this.resigned,
+        successor: this.successor,
+      }),
+    );
+    this.beacon.on('news', () => this.hear());
+  }
 
   /** Prepares everything that needs no storage. Throws CLUSTER_*, USAGE_*. */
   static async create(config: ComputeConfig, log: Logger): Promise<ComputeDaemon> {
@@ -67,7 +98,13 @@ export class ComputeDaemon {
     const daemon: ComputeDaemon = new ComputeDaemon(
       context,
       new ControlServer(
-        { status: () => daemon.status(), stop: (mode) => daemon.stop(mode), reload: () => daemon.reload() },
+        {
+          status: () => daemon.status(),
+          stop: (mode) => daemon.stop(mode),
+          reload: () => daemon.reload(),
+          promote: () => daemon.promote(),
+          handOver: (successor) => daemon.handOver(successor),
+        },
         computeMetrics(() => daemon.term, reader),
       ),
     );
@@ -79,31 +116,23 @@ export class ComputeDaemon {
   /** Runs until stopped. Rejects when it cannot go on: fenced (EPOCH_FENCED), no quorum at start, repeated crashes. `onReady` is called once. */
   async run(onReady: () => void): Promise<void> {
     const { log, links } = this.context;
+    this.onReady = onReady;
     links.open();
+    this.beacon.start();
     try {
-      for (let first = true; this.stopMode === null; first = false) {
-        this.state = 'starting';
-        const term = first ? await Term.start(this.context, this.stopping.signal) : await this.startAgain();
-        this.term = term;
-        this.state = 'running';
+      for (let next: ComputeRole | null = this.role, first = true; next !== null; first = false) {
+        if (this.role !== next) log.info({ role: next }, 'the role changes');
+        this.role = next;
         this.problem = null;
-        if (this.stopMode !== null) this.stop(this.stopMode);
-        else if (first) onReady();
-        const reason = await term.ended;
-        this.term = null;
-        if (reason === null) return;
-        this.problem = reason.message;
-        if (reason.reaction === 'fence') {
-          this.state = 'fenced';
-          throw reason;
-        }
-        this.countCrash(reason);
-        log.warn({ code: reason.code, err: reason.message }, 'the term ended; starting again from storage');
+        next = next === 'primary' ? await this.asPrimary(first) : await this.asReplica(first);
       }
+      await this.resign('stopped');
     } catch (err) {
       if (this.stopMode === null || (isDbError(err) && err.reaction === 'fence')) throw err;
       log.info({ err: errorMessage(err) }, 'stopped while starting');
+      await this.resign('stopped');
     } finally {
+      this.beacon.close();
       await links.close();
       await this.control.close();
     }
@@ -113,69 +142,235 @@ export class ComputeDaemon {
     this.context.log.info({ mode }, 'stopping');
     if (this.stopMode === null || STRENGTH[mode] > STRENGTH[this.stopMode]) this.stopMode = mode;
     this.state = 'stopping';
+    // Nobody follows a primary that ends because somebody wants it so.
+    if (this.role === 'primary') void this.resign('stopped');
     this.stopping.abort();
-    this.term
-      ?.stop(mode)
-      .catch((err: unknown) => this.context.log.error({ err: errorMessage(err) }, 'stop failed'));
+    this.endTerm(mode);
   }
 
   async reload(): Promise<void> {
+    if (this.replica) return this.replica.reload();
     if (!this.term)
       throw new DbError('COMPUTE_NOT_READY', 'PostgreSQL is not running yet', { reaction: 'retry' });
     await this.term.reload();
   }
 
+  /** Throws USAGE_ROLE. */
+  promote(): void {
+    if (this.role !== 'replica')
+      throw new DbError('USAGE_ROLE', `compute "${this.context.config.name}" is the primary already`);
+    this.promotion.abort('asked to');
+  }
+
+  /** Throws USAGE_ROLE, COMPUTE_NOT_READY. */
+  handOver(successor: string): void {
+    const { name } = this.context.config;
+    if (this.role !== 'primary') throw new DbError('USAGE_ROLE', `compute "${name}" is not the primary`);
+    if (!this.term || this.state !== 'running')
+      throw new DbError('COMPUTE_NOT_READY', `compute "${name}" is not running`, { reaction: 'usage' });
+    const known = this.beacon.computes().find((c) => c.name === successor);
+    if (known?.role !== 'replica' || known.state !== 'running')
+      throw new DbError('USAGE_SUCCESSOR', `compute "${successor}" is not a replica that runs`);
+    this.context.log.info({ successor }, 'handing over');
+    this.successor = successor;
+    this.state = 'handing-over';
+    this.endTerm('fast');
+  }
+
   status(): ComputeStatus {
-    const { config, links, reader } = this.context;
-    const parts = this.term?.parts;
-    const shares = new Map(reader.shares().map((share) => [share.nodeId, share]));
-    const progress = new Map(parts?.writer.nodes().map((node) => [node.nodeId, node]) ?? []);
-    const tooFew = links.connected().length < config.quorum.write;
-    const stalled = this.state === 'running' && (tooFew || (parts?.writer.stalledForMs ?? 0) > STALLED_MS);
-    const throttled = this.state === 'running' && (parts?.throttle.isActive(performance.now()) ?? false);
-    const { lag = 0, rate = Infinity, throttledMs = 0 } = parts?.throttle ?? {};
-    const counters = parts?.agent.counters;
-    return {
-      name: config.name,
-      role: 'primary',
-      pid: process.pid,
-      postgresPid: parts?.postgres.running ? parts.postgres.pid : null,
-      state: stalled ? 'stalled' : throttled ? 'throttled' : this.state,
-      epoch: parts?.writer.epoch ?? null,
-      startLsn: parts ? formatLsn(parts.point.lsn) : null,
-      commitLsn: parts ? formatLsn(parts.writer.commitLsn) : null,
-      walBytes: parts?.shipper.walBytes ?? 0,
-      sentBytes: parts?.writer.sentBytes ?? 0,
-      pages: {
-        requests: counters?.requests ?? 0,
-        blocksServed: counters?.blocksServed ?? 0,
-        blocksFetched: counters?.blocksFetched ?? 0,
-        blocksPrefetched: counters?.blocksPrefetched ?? 0,
-        prefetchHits: counters?.prefetchHits ?? 0,
-        errors: counters?.errors ?? 0,
-      },
-      storage: config.storage.map(({ id }) => {
-        const node = progress.get(id);
-        return {
-          id,
-          connected: links.client(id) !== undefined,
-          scl: node ? formatLsn(node.scl) : null,
-          applied: node?.applied ? formatLsn(node.applied) : null,
-          reads: shares.get(id)?.reads ?? 0,
-          latencyMs: Math.round((shares.get(id)?.latencyMs ?? 0) * 100) / 100,
-        };
-      }),
-      backPressure: {
-        lagBytes: parts?.writer.progressOfPages?.lag ?? lag,
-        bytesPerSecond: rate === Infinity ? null : Math.round(rate),
-        throttledSeconds: throttledMs / 1000,
-      },
-      problem: stalled
-        ? `${links.connected().length} of ${config.storage.length} storage nodes are connected, ${config.quorum.write} ${tooFew ? 'are needed' : 'must hold the log, and fewer do'}: commits wait`
-        : throttled
-          ? `the storage nodes are ${mib(lag)} behind with their pages: the log grows by ${mib(rate)} a second at most`
-          : this.problem,
+    return statusReport(this.context, this.present);
+  }
+
+  private get present(): Parameters<typeof statusReport>[1] {
+    const { role, state, term, replica, problem } = this;
+    return { role, state, term, replica, problem };
+  }
+
+  private endTerm(mode: StopMode): void {
+    (this.term ?? this.replica)
+      ?.stop(mode)
+      .catch((err: unknown) => this.context.log.error({ err: errorMessage(err) }, 'stop failed'));
+  }
+
+  /** Terms of a writer. Returns what to be next, null after a stop. */
+  private async asPrimary(first: boolean): Promise<ComputeRole | null> {
+    const { config, log } = this.context;
+    for (;;) {
+      if (this.stopMode !== null) return null;
+      if (await this.yields(first)) return 'replica';
+      if (this.state !== 'promoting') this.state = 'starting';
+      const term = first ? await Term.start(this.context, this.stopping.signal) : await this.startAgain();
+      first = false;
+      this.term = term;
+      this.lastEpoch = term.parts.writer.epoch;
+      writePrimaryNote(config.socketDir, { name: config.name, epoch: this.lastEpoch });
+      this.started();
+      const duties = new PrimaryDuties(this.beacon, term, log);
+      const reason = await term.ended;
+      duties.close();
+      this.term = null;
+      if (reason === null) {
+        if (this.successor === '' || this.stopMode !== null) return null;
+        if (await this.succession()) return 'replica';
+        continue;
+      }
+      this.successor = '';
+      this.problem = reason.message;
+      if (reason.reaction === 'fence') {
+        this.state = 'fenced';
+        if (await this.fencedByReplica()) return 'replica';
+        throw reason;
+      }
+      this.crashes.add(reason);
+      log.warn({ code: reason.code, err: reason.message }, 'the term ended; starting again from storage');
+    }
+  }
+
+  /** Lives of a replica. Returns what to be next, null after a stop. */
+  private async asReplica(first: boolean): Promise<ComputeRole | null> {
+    const { config, log } = this.context;
+    this.promotion = new AbortController();
+    const promoted = this.promotion.signal;
+    const deadline = performance.now() + config.electTimeoutMs;
+    const watch = new FailoverWatch(
+      this.beacon,
+      { name: config.name, readQuorum: config.quorum.read, times: config.failover, log },
+      (why) => this.promotion.abort(why),
+    );
+    try {
+      if (first) await untilStopped(this.beacon.answered(config.quorum.read, HEAR_MS), this.stopping.signal);
+      for (;;) {
+        if (this.stopMode !== null) return null;
+        this.state = 'starting';
+        let reason: DbError | null;
+        try {
+          const either = AbortSignal.any([this.stopping.signal, promoted]);
+          this.replica = await ReplicaTerm.start(this.context, (after) => this.askCheckpoint(after), either);
+          this.started();
+          reason = await this.untilEnded(this.replica, promoted);
+        } catch (err) {
+          if (promoted.aborted && this.stopMode === null) return this.promoting(promoted);
+          if (!isDbError(err) || err.reaction !== 'retry' || (first && performance.now() > deadline))
+            throw err;
+          reason = err;
+          await untilStopped(sleep(RETRY_MS / 4), this.stopping.signal);
+        }
+        this.replica = null;
+        if (promoted.aborted && this.stopMode === null) return this.promoting(promoted);
+        if (reason === null) return null;
+        if (reason.code.startsWith('COMPUTE_PG_')) this.crashes.add(reason);
+        this.problem = reason.message;
+        log.warn(
+          { code: reason.code, err: reason.message },
+          'the replica ended; starting again from storage',
+        );
+      }
+    } finally {
+      watch.close();
+      this.replica = null;
+      this.askCheckpoint(INVALID_LSN);
+    }
+  }
+
+  private promoting(signal: AbortSignal): ComputeRole {
+    this.context.log.warn({ why: String(signal.reason) }, 'promoted');
+    this.state = 'promoting';
+    this.beacon.beat();
+    return 'primary';
+  }
+
+  /** Its sessions are of a standby: they end with it at once. What it has replayed, and more, is in storage. */
+  private async untilEnded(replica: ReplicaTerm, promoted: AbortSignal): Promise<DbError | null> {
+    const onPromoted = (): void => {
+      this.state = 'promoting';
+      this.beacon.beat();
+      this.endTerm('immediate');
     };
+    if (promoted.aborted) onPromoted();
+    else promoted.addEventListener('abort', onPromoted, { once: true });
+    try {
+      return await replica.ended;
+    } finally {
+      promoted.removeEventListener('abort', onPromoted);
+    }
+  }
+
+  private started(): void {
+    this.state = this.stopMode === null ? 'running' : 'stopping';
+    this.resigned = 'no';
+    this.successor = '';
+    this.problem = null;
+    this.beacon.beat();
+    if (this.stopMode !== null) this.endTerm(this.stopMode);
+    else this.onReady();
+    this.onReady = () => undefined;
+  }
+
+  /** Whether another primary lives, whose replica this compute then is. */
+  private async yields(first: boolean): Promise<boolean> {
+    const { config, log } = this.context;
+    if (this.state === 'promoting' || (!config.yields && this.replicasSeen.size === 0)) return false;
+    if (first) await untilStopped(this.beacon.answered(config.quorum.read, HEAR_MS), this.stopping.signal);
+    const other = otherPrimary(this.beacon.reports(), config.name, config.failover);
+    if (other) log.warn({ primary: other.name, epoch: other.epoch }, 'another compute is the primary');
+    return other !== null;
+  }
+
+  /** The term ended for a successor. False: none came, so this compute is the primary again. */
+  private async succession(): Promise<boolean> {
+    const { config, log } = this.context;
+    await this.resign('handover');
+    const deadline = performance.now() + SUCCESSION_MS;
+    while (performance.now() < deadline && this.stopMode === null) {
+      const primary = primaryOf(this.beacon.computes());
+      if (
+        primary &&
+        primary.name !== config.name &&
+        primary.epoch > this.lastEpoch &&
+        primary.state === 'running'
+      )
+        return true;
+      await untilStopped(sleep(50), this.stopping.signal);
+    }
+    log.error(
+      { successor: this.successor },
+      'the successor did not come: this compute goes on as the primary',
+    );
+    this.resigned = 'no';
+    this.successor = '';
+    return false;
+  }
+
+  private async fencedByReplica(): Promise<boolean> {
+    const { links, log } = this.context;
+    const statuses = await Promise.allSettled(links.connected().map((client) => client.computes(HEAR_MS)));
+    const told = statuses.flatMap((status) => (status.status === 'fulfilled' ? [status.value] : []));
+    const newest = told.sort((a, b) => b.promisedEpoch - a.promisedEpoch)[0];
+    const by = newest ? computeOfWriter(newest.promisedTo) : null;
+    const follows = by !== null && this.replicasSeen.has(by);
+    log.warn(
+      { by, epoch: newest?.promisedEpoch },
+      follows ? 'fenced by a replica that was promoted' : 'fenced',
+    );
+    return follows;
+  }
+
+  private async resign(how: Resignation): Promise<void> {
+    if (this.role !== 'primary') return;
+    this.resigned = how;
+    await this.beacon.tell();
+  }
+
+  private askCheckpoint(after: Lsn): void {
+    if (this.checkpointAfter === after) return;
+    this.checkpointAfter = after;
+    this.beacon.beat();
+  }
+
+  private hear(): void {
+    if (this.role !== 'primary') return;
+    for (const { name, role } of this.beacon.computes())
+      if (role === 'replica' && name !== this.context.config.name) this.replicasSeen.add(name);
   }
 
   /**
@@ -189,27 +384,10 @@ export class ComputeDaemon {
       } catch (err) {
         if (!isDbError(err) || err.reaction !== 'retry') throw err;
         this.problem = err.message;
-        if (!/^(QUORUM|NODE)_/.test(err.code)) this.countCrash(err);
+        if (!/^(QUORUM|NODE)_/.test(err.code)) this.crashes.add(err);
         this.context.log.warn({ code: err.code, err: err.message }, 'the term did not start; trying again');
         await untilStopped(sleep(RETRY_MS), this.stopping.signal);
       }
     }
   }
-
-  private countCrash(reason: DbError): void {
-    const now = performance.now();
-    this.crashes.push(now);
-    if (this.crashes.length > CRASHES_MAX) this.crashes.shift();
-    if (this.crashes.length === CRASHES_MAX && now - this.crashes[0]! < CRASH_WINDOW_MS) {
-      throw new DbError(
-        'COMPUTE_CRASH_LOOP',
-        `PostgreSQL ended ${CRASHES_MAX} times within ${Math.round((now - this.crashes[0]!) / 1000)} s; the last time: ${reason.message}`,
-        { cause: reason },
-      );
-    }
-  }
-}
-
-function mib(bytes: number): string {
-  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }

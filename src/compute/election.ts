@@ -5,6 +5,7 @@ import { formatLsn, type Lsn } from '../engine/lsn.js';
 import type { QuorumConfig } from '../engine/quorum/config.js';
 import type { ControlState } from '../engine/control/index.js';
 import { WriterCore } from '../engine/quorum/writer.js';
+import { writerIdOf } from '../engine/computes/types.js';
 import type { StorageClient } from '../net/storage-client.js';
 import type { StorageLinks } from './storage-links.js';
 
@@ -31,9 +32,11 @@ export async function elect(
   config: QuorumConfig,
   log: Logger,
   timeoutMs: number,
+  /** The compute's name, for which the nodes keep the promise. */
+  name = '',
 ): Promise<Election> {
   const deadline = performance.now() + timeoutMs;
-  const writerId = randomUUID();
+  const writerId = writerIdOf(name, randomUUID());
   let beat = 0;
   for (let contended = 0; contended < CONTENDED_MAX;) {
     await enoughNodes(links, config, deadline);

@@ -26,6 +26,8 @@ export interface PageAgentOptions {
   /** Needed for reading ahead; without it only what is asked for is fetched. */
   maps?: RemoteMaps | null;
   readAhead?: ReadAheadOptions;
+  /** A request that PostgreSQL waits for failed; it may be tried again. */
+  onError?: (err: unknown) => void;
 }
 
 /** All but `connections` only grow. Blocks are pages of 8 KiB. */
@@ -154,6 +156,7 @@ export class PageAgent {
       parts = request.op === OP.fetch ? await this.pages(request) : await this.putFile(request);
     } catch (err) {
       this.own.errors++;
+      this.options.onError?.(err);
       status = isDbError(err) && err.reaction === 'retry' ? STATUS.retry : STATUS.failed;
       parts = [Buffer.from(errorMessage(err)).subarray(0, MESSAGE_BYTES_MAX)];
     }

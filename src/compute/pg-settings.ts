@@ -1,6 +1,7 @@
 import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import type { ControlParameters } from '../engine/control/index.js';
 import type { ComputeDirs, TermDirs } from './cluster-dirs.js';
 import type { ComputeConfig } from './config.js';
 import type { PgInstall } from './postgres.js';
@@ -33,6 +34,50 @@ export function postgresSettings(config: ComputeConfig, dirs: ComputeDirs): Reco
     max_slot_wal_keep_size: '-1',
     idle_replication_slot_timeout: '0',
     logging_collector: 'off',
+  };
+}
+
+/**
+ * The settings of a replica: the same, but it receives its log from `relay`, has no standby of its own, and room for as many connections
+ * and the like as the primary, without which a hot standby refuses to start.
+ */
+export function standbySettings(
+  config: ComputeConfig,
+  dirs: ComputeDirs,
+  relay: { socketDir: string; port: number },
+  parameters: ControlParameters,
+): Record<string, string> {
+  const quoted = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+  const conninfo = {
+    host: relay.socketDir,
+    port: String(relay.port),
+    user: 'aurora',
+    application_name: config.name,
+  };
+  const { settings, ...fixed } = {
+    settings: config.settings,
+    ...postgresSettings({ ...config, settings: {} }, dirs),
+  };
+  return {
+    hot_standby_feedback: 'on',
+    ...settings,
+    ...fixed,
+    max_connections: String(parameters.maxConnections),
+    max_worker_processes: String(parameters.maxWorkerProcesses),
+    max_wal_senders: String(parameters.maxWalSenders),
+    max_prepared_transactions: String(parameters.maxPreparedXacts),
+    max_locks_per_transaction: String(parameters.maxLocksPerXact),
+    synchronous_standby_names: '',
+    hot_standby: 'on',
+    primary_conninfo: Object.entries(conninfo)
+      .map(([name, value]) => `${name}=${quoted(value)}`)
+      .join(' '),
+    primary_slot_name: '',
+    restore_command: '',
+    wal_receiver_create_temp_slot: 'off',
+    wal_receiver_status_interval: '1s',
+    wal_retrieve_retry_interval: '200ms',
+    recovery_target_timeline: 'latest',
   };
 }
 

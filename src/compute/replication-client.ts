@@ -1,6 +1,7 @@
 import net from 'node:net';
 import { DbError } from '../engine/errors.js';
 import { formatLsn, parseLsn, readLsnBE, writeLsnBE, type Lsn } from '../engine/lsn.js';
+import { encodeFeedback, type HotStandbyFeedback } from './replication-codec.js';
 
 /**
  * A physical replication client over a unix socket, as PostgreSQL's walreceiver is one (protocol 3.0, streaming replication
@@ -158,6 +159,12 @@ export class ReplicationClient {
     writeLsnBE(message, durable, 22);
     message.writeBigInt64BE(BigInt(Date.now() - PG_EPOCH_MS) * 1000n, 30);
     this.socket.write(message);
+  }
+
+  /** Tells a primary which transactions its standbys' queries still need; it keeps them in the slot. */
+  sendFeedback(feedback: HotStandbyFeedback): void {
+    if (this.failure || this.socket.destroyed) return;
+    this.socket.write(encodeFeedback(feedback));
   }
 
   pause(): void {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
+import type { HotStandbyFeedback } from './replication-codec.js';
 import { ReplicationClient, type ReplicationOptions } from './replication-client.js';
 import type { Throttle } from './throttle.js';
 import { BACKLOG_BYTES_MAX, type VolumeWriter } from './volume-writer.js';
@@ -39,6 +40,7 @@ export class Shipper {
   private throttled: NodeJS.Timeout | null = null;
   private throttledSinceMs = 0;
   private reported = 0;
+  private feedback: HotStandbyFeedback = { xmin: 0, catalogXmin: 0 };
 
   constructor(
     private readonly writer: VolumeWriter,
@@ -75,12 +77,21 @@ export class Shipper {
         onEnd: (reason) => this.onEnd(reason, systemId),
       });
       this.report(true);
+      if (this.feedback.xmin !== 0 || this.feedback.catalogXmin !== 0) client.sendFeedback(this.feedback);
       this.regulate();
     } catch (err) {
       client.destroy();
       if (this.client === client) this.client = null;
       throw explained(err);
     }
+  }
+
+  /** What the replicas' queries still need: PostgreSQL's vacuum leaves it from now on. */
+  setFeedback(feedback: HotStandbyFeedback): void {
+    const { xmin, catalogXmin } = this.feedback;
+    if (feedback.xmin === xmin && feedback.catalogXmin === catalogXmin) return;
+    this.feedback = feedback;
+    this.client?.sendFeedback(feedback);
   }
 
   close(): void {

@@ -1,7 +1,9 @@
+import type { ComputeRole } from '../engine/computes/types.js';
+
 /** What a compute daemon says of itself on its control socket (GET /status). LSNs as text. */
 export interface ComputeStatus {
   name: string;
-  role: 'primary';
+  role: ComputeRole;
   pid: number;
   postgresPid: number | null;
   state: ComputeState;
@@ -36,9 +38,30 @@ export interface ComputeStatus {
     /** How long PostgreSQL's log was held up, in this term. */
     throttledSeconds: number;
   };
+  /** Of a replica that runs. */
+  replica: ReplicaStatus | null;
   problem: string | null;
 }
 
-/** starting: electing and making the data directory; running; throttled: running, and writers are slowed
- * for storage nodes that are behind with their pages; stalled: no write quorum; stopping; fenced: another writer took over. */
-export type ComputeState = 'starting' | 'running' | 'throttled' | 'stalled' | 'stopping' | 'fenced';
+export interface ReplicaStatus {
+  receivedLsn: string;
+  replayLsn: string;
+  /** Committed log, as far as known, that is not replayed yet. */
+  lagBytes: number;
+  /** For how long the oldest log that is not replayed has waited here. */
+  lagMs: number;
+  /** Oldest transaction that its queries still look at; 0 = none. */
+  xmin: number;
+  /** Log relayed to its PostgreSQL, from this node at present. */
+  relayedBytes: number;
+  relayNode: string | null;
+  failover: boolean;
+  priority: number;
+}
+
+/**
+ * starting: electing and making the data directory; running; throttled: running, and writers are slowed for storage nodes that are
+ * behind with their pages; stalled: no write quorum; stopping; fenced: another writer took over; promoting: a replica becomes the primary; handing-over: a primary that has stopped for its successor.
+ */
+export type ComputeState =
+  'starting' | 'running' | 'throttled' | 'stalled' | 'stopping' | 'fenced' | 'promoting' | 'handing-over';

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
+import type { RelationFork } from '../engine/pages/types.js';
 import { QuorumConfig } from '../engine/quorum/config.js';
 import {
   newTermDirs,
@@ -61,7 +62,7 @@ export interface TermParts {
 }
 
 /** Patience for one page: longer than a storage node's restart, shorter than a person's. */
-const PAGE_TIMEOUT_MS = 60_000;
+export const PAGE_TIMEOUT_MS = 60_000;
 /** Blocks of one request when a whole fork is read. */
 const FORK_READ_BLOCKS = 1024;
 
@@ -86,7 +87,7 @@ export async function startTerm(
     const dirs = await newTermDirs(context.dirs);
     undo.push(() => rm(path.dirname(dirs.data), { recursive: true, force: true }));
     const { core, recoveryLsn, state } = await untilStopped(
-      elect(links, quorum, log, config.electTimeoutMs),
+      elect(links, quorum, log, config.electTimeoutMs, config.name),
       stop,
     );
     // Before the first append of this epoch: until then no node can apply, and so give up, anything beyond X.
@@ -238,15 +239,7 @@ async function makeDataDir(
     controlFile: point.controlFile,
     walSegments,
     keepStatistics,
-    readFork: async (fork) => {
-      const parts: Buffer[] = [];
-      for (let blkno = 0; blkno < fork.nblocks; blkno += FORK_READ_BLOCKS) {
-        const count = Math.min(FORK_READ_BLOCKS, fork.nblocks - blkno);
-        const read = reader.read('an init fork', (node) => node.getPages({ ...fork, blkno, count, lsn }));
-        parts.push(await untilStopped(read, stop));
-      }
-      return Buffer.concat(parts);
-    },
+    readFork: (fork) => readWholeFork(reader, fork, lsn, stop),
   });
   writeManagedFiles(config, dirs, install);
   log.info(
@@ -254,4 +247,20 @@ async function makeDataDir(
     'data directory made from storage',
   );
   return manifest.files;
+}
+
+/** All blocks of a fork (an init fork has one, or none). Throws NODE_NONE_READABLE, COMPUTE_STOPPED. */
+export async function readWholeFork(
+  reader: ReadRouter,
+  fork: RelationFork,
+  lsn: Lsn,
+  stop: AbortSignal | undefined,
+): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for (let blkno = 0; blkno < fork.nblocks; blkno += FORK_READ_BLOCKS) {
+    const count = Math.min(FORK_READ_BLOCKS, fork.nblocks - blkno);
+    const read = reader.read('an init fork', (node) => node.getPages({ ...fork, blkno, count, lsn }));
+    parts.push(await untilStopped(read, stop));
+  }
+  return Buffer.concat(parts);
 }

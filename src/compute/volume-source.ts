@@ -3,7 +3,10 @@ import type { PageSource } from './page-agent.js';
 import { parseDataPath } from './page-path.js';
 import type { ReadRouter } from './read-router.js';
 
-/** Answers the page agent from the volume, at the LSN that the data directory was made for. */
+/**
+ * Answers the page agent from the volume, at the LSN that the data directory was made for. True for replicas too: replay reads, or writes as
+ * a whole, every block that it changes.
+ */
 export class VolumeSource implements PageSource {
   constructor(
     private readonly reader: ReadRouter,

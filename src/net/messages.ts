@@ -2,6 +2,7 @@ import { DbError } from '../engine/errors.js';
 import { bool, bytes, json, list, lsn, oneOf, rest, str, struct, u16, u32, u64, u8, type Of, type Shape, type Struct } from './wire.js'; // prettier-ignore
 import type { ControlState } from '../engine/control/state.js';
 import { CONDITIONS, MESSAGE_KINDS, STATUSES, type GossipView } from '../engine/gossip/types.js';
+import { COMPUTE_ROLES, RESIGNATIONS } from '../engine/computes/types.js';
 import type { VersionInfo } from '../engine/pages/types.js';
 import type { Life } from '../engine/quorum/types.js';
 import type { NodeStatus } from './node-status.js';
@@ -35,6 +36,8 @@ export const PARTS_BYTES_MAX = 1024 * 1024 * 1024;
 export const HANDSHAKE_BYTES_MAX = 16 * 1024;
 /** One Gossip frame: more than the bounds of its parts (engine/gossip/types.ts) add up to. */
 export const GOSSIP_BYTES_MAX = 256 * 1024;
+/** One Beat or its answer. */
+export const COMPUTES_BYTES_MAX = 256 * 1024;
 
 export interface Message<S extends Shape> {
   readonly name: string;
@@ -158,6 +161,20 @@ const blockNumber = struct('BlockNumber', { blkno: u32 });
 export const PageDigests = message(154, 'PageDigests', { unreadable: list(blockNumber), crcs: rest });
 export const GetRowsDigest = message(155, 'GetRowsDigest', { lsn });
 export const RowsDigest = message(156, 'RowsDigest', { rows: u32, crc: u32 });
+
+// Replicas, and what computes tell of each other through the storage nodes; see engine/computes.
+/** Log from `begin` on that is committed; answered when there is some, or empty after `waitMs`. */
+export const ReadCommitted = message(160, 'ReadCommitted', { begin: lsn, maxBytes: u32, waitMs: u32 });
+/** `commitLsn`: up to where this node has, and may give, log. `history` is of the log up to there. */
+export const CommittedLog = message(161, 'CommittedLog', { begin: lsn, commitLsn: lsn, history: list(epochEntry), bytes: rest }); // prettier-ignore
+const computeBeat = { name: str, role: oneOf(COMPUTE_ROLES), state: str, epoch: u64, host: str, port: u16, receivedLsn: lsn, replayLsn: lsn, lagMs: u32, priority: u8, failover: bool, xmin: u64, catalogXmin: u64, checkpointAfter: lsn, resigned: oneOf(RESIGNATIONS), successor: str }; // prettier-ignore
+/** A compute says that it lives, and how it is. */
+export const Beat = message(162, 'Beat', computeBeat, COMPUTES_BYTES_MAX);
+const knownCompute = struct('KnownCompute', { ...computeBeat, ageMs: u32, connected: bool });
+/** All computes that this node has heard of lately, and who was promised the newest epoch. */
+export const ComputesKnown = message(163, 'ComputesKnown', { promisedEpoch: u64, promisedTo: str, commitLsn: lsn, computes: list(knownCompute) }, COMPUTES_BYTES_MAX); // prettier-ignore
+/** The same for tools, which have nothing to say of themselves. */
+export const GetComputes = message(164, 'GetComputes', {});
 
 export interface Frame {
   readonly message: Message<Shape>;

@@ -13,6 +13,7 @@ import type {
 } from '../engine/quorum/types.js';
 import type { RunDigest, ScrubRun } from '../engine/pages/scrub.js';
 import type { ControlState } from '../engine/control/state.js';
+import type { ComputeBeat, ComputesView } from '../engine/computes/types.js';
 import type { GossipMessage, GossipView } from '../engine/gossip/types.js';
 import type { BaseImage, BaseRow } from '../engine/pages/base.js';
 import type { DataDirManifest, VersionInfo } from '../engine/pages/types.js';
@@ -89,6 +90,9 @@ interface Waiting {
   reject(err: DbError): void;
   timer: NodeJS.Timeout | undefined;
 }
+
+/** An answer that the node may hold back takes no longer than that and this. */
+const ANSWER_MARGIN_MS = 5000;
 
 /**
  * One authenticated connection to one storage node. Requests may overlap; answers come in any order. Appends are
@@ -223,6 +227,28 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
 
   async releaseLease(name: string, timeoutMs?: number): Promise<void> {
     await this.request(m.RenewLease, { name, lsn: INVALID_LSN, release: true }, m.LeaseHeld, timeoutMs);
+  }
+
+  /**
+   * Committed log from `begin` on: nothing of it can ever be cut off. Waits for up to `waitMs` when there is none yet; then `bytes` is empty.
+   * Throws LOG_GONE below the node's log.
+   */
+  readCommitted(request: {
+    begin: Lsn;
+    maxBytes: number;
+    waitMs: number;
+  }): Promise<m.BodyOf<typeof m.CommittedLog>> {
+    return this.request(m.ReadCommitted, request, m.CommittedLog, request.waitMs + ANSWER_MARGIN_MS);
+  }
+
+  /** Says that this compute lives; the answer is what the node knows of all. */
+  beat(beat: ComputeBeat, timeoutMs?: number): Promise<ComputesView> {
+    return this.request(m.Beat, beat, m.ComputesKnown, timeoutMs);
+  }
+
+  /** What the node knows of the volume's computes. */
+  computes(timeoutMs?: number): Promise<ComputesView> {
+    return this.request(m.GetComputes, {}, m.ComputesKnown, timeoutMs);
   }
 
   /** All forks and facts as of `lsn`, as another page store begins with them. Throws PAGE_GONE_BY_GC, NODE_BEHIND. */

@@ -7,6 +7,7 @@ import type { Registry } from 'prom-client';
 import { errorMessage, type DbError } from '../engine/errors.js';
 import { formatLsn, INVALID_LSN, type Lsn } from '../engine/lsn.js';
 import { describeDamage, type Damage } from '../engine/log/index.js';
+import { ComputeRegistry } from '../engine/computes/registry.js';
 import type { LocalState } from '../engine/gossip/index.js';
 import { Ingester } from '../engine/pages/ingest.js';
 import type { OnStoreFault, StoreFault } from '../engine/pages/rocks.js';
@@ -17,6 +18,7 @@ import { FrameServer } from '../net/server.js';
 import { loadSecret } from '../net/secret.js';
 import { BaseService } from './base-service.js';
 import { CatchUp } from './catch-up.js';
+import { CommittedLog } from './committed-log.js';
 import type { StorageConfig } from './config.js';
 import { DAMAGED_PAGES_FOLDER } from './create-node.js';
 import { DiskGuard, isDiskFull } from './disk-guard.js';
@@ -54,6 +56,7 @@ export class StorageDaemon {
   private readonly verifier: LiveVerifier | null;
   private readonly ingest: IngestLoop;
   private readonly logReader: LogReader;
+  private readonly committed: CommittedLog;
   private readonly pageService: PageService;
   private readonly catchUp: CatchUp;
   private readonly rebuild: Rebuild;
@@ -115,6 +118,7 @@ export class StorageDaemon {
       logger,
     );
     this.logReader = new LogReader(log, pages);
+    this.committed = new CommittedLog(log, () => acceptor.readableLsn);
     this.pageService = new PageService(pages, this.ingest, config.readWaitMs);
     this.catchUp = new CatchUp(
       acceptor,
@@ -201,6 +205,8 @@ export class StorageDaemon {
         log,
         logService: this.logService,
         logReader: this.logReader,
+        committed: this.committed,
+        computes: new ComputeRegistry(),
         ingest: this.ingest,
         pageService: this.pageService,
         base: new BaseService(pages, this.ingest, config.readWaitMs),
@@ -378,6 +384,7 @@ export class StorageDaemon {
   /** The durable log or the commit LSN moved. */
   private readable(): void {
     this.ingest.kick();
+    this.committed.moved();
     this.rebuild.tryRejoin();
   }
 

@@ -11,7 +11,9 @@ import * as m from '../net/messages.js';
 import type { NodeStatus, Role } from '../net/node-status.js';
 import type { Session } from '../net/server.js';
 import type { Of, Shape } from '../net/wire.js';
+import type { ComputeRegistry } from '../engine/computes/registry.js';
 import type { BaseService } from './base-service.js';
+import type { CommittedLog } from './committed-log.js';
 import type { GossipService } from './gossip-service.js';
 import type { IngestLoop } from './ingest-loop.js';
 import type { LogReader } from './log-reader.js';
@@ -26,6 +28,8 @@ export interface NodeParts {
   log: LogStore;
   logService: LogService;
   logReader: LogReader;
+  committed: CommittedLog;
+  computes: ComputeRegistry;
   ingest: IngestLoop;
   pageService: PageService;
   base: BaseService;
@@ -46,6 +50,8 @@ const DIGEST_WAIT_MS = 2000;
 type Handler = (body: unknown, reply: Reply) => Promise<void> | void;
 
 interface Reply {
+  /** The connection that asked. */
+  readonly via: unknown;
   send<S extends Shape>(message: m.Message<S>, body: Of<S>): void;
   /** A long answer in parts, at the reader's pace. */
   sendParts(bytes: Buffer): Promise<void>;
@@ -72,6 +78,7 @@ export class NodeApi {
   ) {
     this.logRoutes();
     this.pageRoutes();
+    this.computeRoutes();
   }
 
   /** Serves a session until its connection ends. */
@@ -118,6 +125,7 @@ export class NodeApi {
     });
     connection.on('close', (err) => {
       this.parts.logService.forget(sink);
+      this.parts.computes.disconnected(connection);
       logger.info({ reason: err?.message }, 'disconnected');
     });
   }
@@ -159,6 +167,7 @@ export class NodeApi {
     const { connection } = session;
     this.requests += 1;
     const reply: Reply = {
+      via: connection,
       send: (message, body) => connection.send(message, body, frame.requestId),
       sendParts: async (bytes) => {
         for (let at = 0, last = false; !last; at += m.PART_BYTES) {
@@ -231,6 +240,28 @@ export class NodeApi {
     this.route(m.GetControlState, ANYONE, async (body, reply) =>
       reply.send(m.ControlStateAt, { state: await logReader.controlState(body.lsn) }),
     );
+  }
+
+  private computeRoutes(): void {
+    const { committed, computes } = this.parts;
+    const known = (reply: Reply): void => {
+      const { promisedEpoch, promisedWriter, commitLsn } = this.parts.status();
+      reply.send(m.ComputesKnown, {
+        promisedEpoch,
+        promisedTo: promisedWriter,
+        commitLsn,
+        computes: computes.list(performance.now()),
+      });
+    };
+    this.route(m.ReadCommitted, ANYONE, async ({ begin, maxBytes, waitMs }, reply) => {
+      const piece = await committed.read(begin, maxBytes, waitMs);
+      reply.send(m.CommittedLog, { ...piece, history: [...piece.history] });
+    });
+    this.route(m.Beat, WRITERS, (beat, reply) => {
+      computes.beat(beat, reply.via, performance.now());
+      known(reply);
+    });
+    this.route(m.GetComputes, ANYONE, (_, reply) => known(reply));
   }
 
   private pageRoutes(): void {

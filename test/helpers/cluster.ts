@@ -10,6 +10,7 @@ import { endDaemon, gone, isAlive, runningPid } from '../../src/cluster/daemon-p
 import { clusterLayout, type ClusterLayout } from '../../src/cluster/layout.js';
 import { Manifest, type StorageNodeInfo } from '../../src/cluster/manifest.js';
 import { freePort } from '../../src/cluster/ports.js';
+import { startComputeNamed, stopComputeNamed } from '../../src/cluster/replicas.js';
 import {
   computeDaemonName,
   startCluster,
@@ -104,6 +105,16 @@ export class TestCluster {
     await stopCluster({ root: this.layout.root, mode, timeoutMs: PATIENCE_MS, wait: true });
   }
 
+  /** The primary alone, in order; storage and replicas go on. */
+  async stopPrimary(): Promise<void> {
+    await this.dropClients();
+    await stopComputeNamed({ root: this.layout.root, name: 'primary', mode: 'fast', timeoutMs: 60_000 });
+  }
+
+  async startPrimary(settings: Record<string, string>): Promise<void> {
+    await startComputeNamed({ root: this.layout.root, name: 'primary', timeoutMs: 60_000, settings });
+  }
+
   status(): Promise<ClusterReport> {
     return clusterStatus(this.layout.root);
   }
@@ -161,14 +172,7 @@ export class TestCluster {
   }
 
   postgresPid(): number | null {
-    try {
-      return Number(
-        readFileSync(path.join(this.computeDir, 'pgdata', 'postmaster.pid'), 'utf8').split('\n')[0],
-      );
-    } catch (err) {
-      if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
-      throw err;
-    }
+    return postmasterOf(this.computeDir);
   }
 
   /** kill -9 of the compute daemon and of the postmaster; returns when both are gone. */
@@ -238,6 +242,10 @@ export class TestCluster {
       (name) =>
         `== ${name}\n${readFileSync(path.join(dir, name), 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}`,
     );
+    for (const compute of this.withManifest((manifest) => manifest.computes)) {
+      const log = await fs.readFile(path.join(compute.dir, 'postgresql.log'), 'utf8').catch(() => '');
+      tails.push(`== PostgreSQL of ${compute.name}\n${log.trimEnd().split('\n').slice(-lines).join('\n')}`);
+    }
     return tails.join('\n');
   }
 
@@ -246,8 +254,21 @@ export class TestCluster {
     await this.dropClients();
     const compute = this.computePid();
     if (compute !== null || this.postgresPid() !== null) await this.killCompute();
+    await this.killComputes();
     for (const node of this.storageNodes) await this.killStorage(node.id);
     await fs.rm(this.root, { recursive: true, force: true });
+  }
+
+  /** Every compute's daemon and postmaster, also one that is paused. */
+  private async killComputes(): Promise<void> {
+    for (const { name, dir } of this.withManifest((manifest) => manifest.computes)) {
+      const pids = [runningPid(this.layout.run, computeDaemonName(name)), postmasterOf(dir)];
+      for (const pid of pids) {
+        if (pid === null || !isAlive(pid)) continue;
+        process.kill(pid, 'SIGKILL');
+        await gone(pid, 10_000);
+      }
+    }
   }
 
   private async dropClients(): Promise<void> {
@@ -264,6 +285,16 @@ export class TestCluster {
     } finally {
       manifest.close();
     }
+  }
+}
+
+/** Pid of the postmaster in the data directory of a compute; null when there is none. */
+function postmasterOf(computeDir: string): number | null {
+  try {
+    return Number(readFileSync(path.join(computeDir, 'pgdata', 'postmaster.pid'), 'utf8').split('\n')[0]);
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw err;
   }
 }
 

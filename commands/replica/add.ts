@@ -1,0 +1,72 @@
+import { Flags } from '@oclif/core';
+import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
+import { computeNameArg, silentFlag, timeoutFlag } from '../../src/cluster/compute-flags.js';
+import { addReplica } from '../../src/cluster/replicas.js';
+import { parseServerOptions } from '../../src/cluster/server-options.js';
+
+export default class ReplicaAdd extends AuroraCommand {
+  static override summary = 'Add a read replica to a cluster and start it.';
+  static override description = `A replica is a PostgreSQL hot standby whose pages and whose log both come from the storage nodes: nothing is copied to make one, whatever the
+size of the database, and the primary has no part in it beyond a checkpoint when the last one is old. It follows the primary within milliseconds and
+takes queries that only read. Vacuum on the primary leaves the rows that its queries see.
+
+When the primary is gone, the replica with the highest --failover-priority that runs becomes the primary by itself, unless it was added with --no-failover.`;
+  static override examples = [
+    '<%= config.bin %> replica add reader1 -D ./aurora-data',
+    '<%= config.bin %> replica add reporting -D ./aurora-data -p 5440 --no-failover -o "-c max_parallel_workers_per_gather=4"',
+  ];
+  static override args = computeNameArg;
+  static override flags = {
+    ...clusterFlag,
+    port: Flags.integer({
+      char: 'p',
+      description: 'port to listen on (default: any that is free)',
+      helpValue: 'PORT',
+      min: 1,
+      max: 65535,
+    }),
+    'failover-priority': Flags.integer({
+      description: 'who becomes the primary when that is gone: the highest first',
+      default: 50,
+      min: 0,
+      max: 100,
+      helpValue: 'N',
+    }),
+    failover: Flags.boolean({
+      description: 'whether it may become the primary by itself (the default)',
+      allowNo: true,
+      default: true,
+    }),
+    start: Flags.boolean({ description: 'start it now (the default)', allowNo: true, default: true }),
+    options: Flags.string({
+      char: 'o',
+      description: 'settings for its PostgreSQL, e.g. "-c work_mem=64MB"',
+      helpValue: 'OPTIONS',
+    }),
+    ...timeoutFlag,
+    ...silentFlag,
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(ReplicaAdd);
+    const say = (line: string): void => {
+      if (!flags.silent) this.log(line);
+    };
+    const { port, pid } = await addReplica({
+      root: this.requireCluster(flags.pgdata),
+      name: args.name,
+      port: flags.port,
+      failover: flags.failover,
+      priority: flags['failover-priority'],
+      settings: parseServerOptions(flags.options),
+      start: flags.start,
+      timeoutMs: flags.timeout * 1000,
+      progress: say,
+    });
+    say(
+      pid === null
+        ? `replica "${args.name}" added on port ${port}`
+        : `replica "${args.name}" started on port ${port}`,
+    );
+  }
+}

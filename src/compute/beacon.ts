@@ -1,0 +1,114 @@
+import { EventEmitter } from 'node:events';
+import type { Logger } from 'pino';
+import { mergeReports, type NodeReport } from '../engine/computes/policy.js';
+import type { ComputeBeat, ComputesView, KnownCompute } from '../engine/computes/types.js';
+import { errorMessage } from '../engine/errors.js';
+import type { StorageClient } from '../net/storage-client.js';
+import type { StorageLinks } from './storage-links.js';
+
+const BEAT_MS = 250;
+const ANSWER_MS = 2000;
+const LAST_WORDS_MS = 1000;
+
+interface BeaconEvents {
+  /** A node has answered. */
+  news: [];
+}
+
+/** Tells all storage nodes that this compute lives, and learns from their answers of the others. */
+export class Beacon extends EventEmitter<BeaconEvents> {
+  private readonly answers = new Map<string, { view: ComputesView; atMs: number }>();
+  /** Nodes with a beat under way. */
+  private readonly asked = new Set<StorageClient>();
+  private readonly failing = new Set<string>();
+  private timer: NodeJS.Timeout | null = null;
+
+  constructor(
+    private readonly links: StorageLinks,
+    private readonly log: Logger,
+    private readonly compose: () => ComputeBeat,
+  ) {
+    super();
+  }
+
+  start(): void {
+    this.timer ??= setInterval(() => this.beat(), BEAT_MS);
+    this.links.on('up', this.onUp);
+    this.beat();
+  }
+
+  /** To all connected nodes at once. */
+  beat(): void {
+    for (const client of this.links.connected()) if (!this.asked.has(client)) void this.send(client);
+  }
+
+  /** A beat that must be known to as many as possible: resolves when all connected nodes have it, or after a moment. */
+  async tell(): Promise<void> {
+    await Promise.all(
+      this.links.connected().map((client) =>
+        client.beat(this.compose(), LAST_WORDS_MS).then(
+          (view) => this.note(client, view),
+          (err: unknown) => this.log.debug({ node: client.nodeId, err: errorMessage(err) }, 'not told'),
+        ),
+      ),
+    );
+  }
+
+  /** What each node last answered. */
+  reports(): NodeReport[] {
+    const now = performance.now();
+    return [...this.answers].map(([nodeId, { view, atMs }]) => ({ nodeId, sinceMs: now - atMs, view }));
+  }
+
+  /** All computes that were heard of lately. */
+  computes(): KnownCompute[] {
+    return mergeReports(this.reports());
+  }
+
+  /** Waits until `enough` answers of nodes are there, but not for longer than that. */
+  async answered(enough: number, timeoutMs: number): Promise<void> {
+    if (this.answers.size >= enough) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.off('news', look);
+        resolve();
+      };
+      const look = (): void => {
+        if (this.answers.size >= enough) done();
+      };
+      const timer = setTimeout(done, timeoutMs);
+      this.on('news', look);
+    });
+  }
+
+  close(): void {
+    if (this.timer) clearInterval(this.timer);
+    this.timer = null;
+    this.links.off('up', this.onUp);
+  }
+
+  private readonly onUp = (client: StorageClient): void => void this.send(client);
+
+  private async send(client: StorageClient): Promise<void> {
+    this.asked.add(client);
+    try {
+      this.note(client, await client.beat(this.compose(), ANSWER_MS));
+      this.failing.delete(client.nodeId);
+    } catch (err) {
+      if (!this.failing.has(client.nodeId) && client.isOpen)
+        this.log.warn(
+          { node: client.nodeId, err: errorMessage(err) },
+          'the storage node does not hear that we live',
+        );
+      this.failing.add(client.nodeId);
+    } finally {
+      this.asked.delete(client);
+    }
+  }
+
+  private note(client: StorageClient, view: ComputesView): void {
+    this.answers.set(client.nodeId, { view, atMs: performance.now() });
+    this.emit('news');
+  }
+}

@@ -1,0 +1,47 @@
+import type { Logger } from 'pino';
+import { judge, type FailoverTimes } from '../engine/computes/policy.js';
+import type { Beacon } from './beacon.js';
+
+export interface WatchOptions {
+  name: string;
+  readQuorum: number;
+  times: FailoverTimes;
+  log: Logger;
+}
+
+/** A replica's eye on the primary: calls `onPromote` once, when it is this replica's turn to follow. */
+export class FailoverWatch {
+  private goneSinceMs: number | null = null;
+
+  constructor(
+    private readonly beacon: Beacon,
+    private readonly options: WatchOptions,
+    private readonly onPromote: (why: string) => void,
+  ) {
+    beacon.on('news', this.look);
+  }
+
+  close(): void {
+    this.beacon.off('news', this.look);
+  }
+
+  private readonly look = (): void => {
+    const { name, readQuorum, times, log } = this.options;
+    const verdict = judge(this.beacon.reports(), name, readQuorum, times);
+    if (verdict.kind === 'successor') return this.promote(`${verdict.of.name} hands over`);
+    if (verdict.kind === 'stay') {
+      this.goneSinceMs = null;
+      return;
+    }
+    if (this.goneSinceMs === null)
+      log.warn({ primary: verdict.primary.name, afterMs: verdict.afterMs }, 'the primary is gone');
+    this.goneSinceMs ??= performance.now();
+    if (performance.now() - this.goneSinceMs >= verdict.afterMs)
+      this.promote(`${verdict.primary.name} is gone, its epoch ${verdict.primary.epoch} is followed`);
+  };
+
+  private promote(why: string): void {
+    this.close();
+    this.onPromote(why);
+  }
+}

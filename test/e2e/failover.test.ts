@@ -1,0 +1,204 @@
+/**
+ * Who writes: a planned switchover, a primary that is killed, one that is stopped in its tracks and wakes up, and clients that find the new
+ * primary by one connection string. After each: nothing acknowledged is lost, nothing unacknowledged of a fenced primary is visible.
+ * ROUNDS repeats the kill and prints how long each took (npm run soak:failover).
+ */
+import { strict as assert } from 'node:assert';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import { promote } from '../../src/cluster/promote.js';
+import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
+import { eventually, TestCluster } from '../helpers/cluster.js';
+import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
+
+const ROUNDS = Number(process.env['ROUNDS'] ?? 1);
+const run = promisify(execFile);
+
+describe('failover', function () {
+  this.timeout(PATIENCE_MS * 4 + ROUNDS * PATIENCE_MS);
+  let cluster: TestCluster;
+  let computes: Computes;
+  const acknowledged = new Set<number>();
+  const unknown = new Set<number>();
+  let nextId = 1;
+
+  before(async () => {
+    cluster = await TestCluster.start();
+    computes = new Computes(cluster);
+    await createBank(await cluster.client());
+    await computes.add('r1', { failover: true, priority: 80 });
+    await computes.add('r2', { failover: false });
+  });
+
+  after(async () => {
+    await computes?.close();
+    await cluster?.destroy();
+  });
+
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed') console.error(await cluster.logs(40));
+  });
+
+  /** Transfers on the compute until its connections break; `work` breaks them. */
+  async function loadUntilBroken(primary: string, work: () => Promise<void>): Promise<void> {
+    const stop = new AbortController();
+    const clients = [await computes.client(primary), await computes.client(primary)];
+    const before = (await clients[0]!.query('select count(*)::int as n from journal')).rows[0].n as number;
+    const load: Promise<BankResult> = runBank(clients, nextId, stop.signal);
+    try {
+      const watcher = await computes.client(primary);
+      await eventually(
+        'the load runs',
+        async () => (await watcher.query('select count(*)::int as n from journal')).rows[0].n > before + 20,
+        PATIENCE_MS,
+      );
+      await work();
+    } finally {
+      stop.abort();
+      const result = await load;
+      for (const id of result.acknowledged) acknowledged.add(id);
+      for (const id of result.unknown) unknown.add(id);
+      nextId += result.acknowledged.size + result.unknown.size + 100;
+    }
+  }
+
+  async function audit(name: string): Promise<void> {
+    const client = await computes.client(name);
+    await auditBank(client, acknowledged, unknown);
+    await client.end();
+  }
+
+  /** One row by whoever is the primary; the time from `since` until it was accepted. */
+  async function firstWrite(names: readonly string[], since: number): Promise<{ name: string; ms: number }> {
+    const id = nextId++;
+    for (;;) {
+      for (const name of names) {
+        try {
+          const client = await computes.client(name);
+          try {
+            await client.query('insert into journal values ($1, 1, 2, 0)', [id]);
+            acknowledged.add(id);
+            return { name, ms: performance.now() - since };
+          } finally {
+            await client.end();
+          }
+        } catch (err) {
+          // Down, starting, or a replica. An insert that broke off may have happened: then it is there already.
+          if (/duplicate key/.test((err as Error).message)) acknowledged.add(id);
+          if (acknowledged.has(id)) return { name, ms: performance.now() - since };
+        }
+      }
+      if (performance.now() - since > PATIENCE_MS) throw new Error('nobody takes a write');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  it('switchover: the primary hands over to the replica that is named, and becomes its replica', async () => {
+    let tookMs = 0;
+    await loadUntilBroken('primary', async () => {
+      ({ tookMs } = await promote({
+        root: cluster.layout.root,
+        name: 'r1',
+        force: false,
+        timeoutMs: PATIENCE_MS,
+      }));
+    });
+    console.log(`      switchover took ${Math.round(tookMs)} ms`);
+    await audit('r1');
+    await computes.is('r1', 'primary');
+    await computes.is('primary', 'replica');
+    const [old, now] = [await computes.client('primary'), await computes.client('r1')];
+    await caughtUp(now, old);
+    await auditBank(old, acknowledged, unknown);
+    await assert.rejects(
+      promote({ root: cluster.layout.root, name: 'r1', force: false, timeoutMs: 1000 }),
+      /already/,
+    );
+    await Promise.all([old.end(), now.end()]);
+  });
+
+  it('finds the writer and the readers by one string: libpq, and any driver that asks each host', async () => {
+    const { endpoints, superuser } = await cluster.status();
+    // load_balance_hosts came with libpq 16; what an older one makes of the rest is worth as much.
+    const version = Number(/\d+/.exec((await run('psql', ['--version'])).stdout)![0]);
+    const spoken = (dsn: string): string => (version < 16 ? dsn.replace(/&load_balance_hosts=\w+/, '') : dsn);
+    const ask = async (dsn: string): Promise<string> =>
+      (
+        await run('psql', [
+          '-X',
+          '-At',
+          spoken(dsn),
+          '-c',
+          `select pg_is_in_recovery(), current_setting('port')`,
+        ])
+      ).stdout.trim();
+    assert.equal(await ask(endpoints.writer), `f|${computes.port('r1')}`);
+    assert.match(await ask(endpoints.reader), /^t\|/);
+    assert.match(await ask(endpoints.any), /^[tf]\|/);
+    // node-postgres takes one host; with several it is asked which of them is the primary.
+    let writer: pg.Client | null = null;
+    for (const { port } of (await cluster.status()).computes) {
+      const client = new pg.Client({ host: cluster.socketDir, port, user: superuser, database: 'postgres' });
+      await client.connect();
+      const { rows } = await client.query('show transaction_read_only');
+      if (rows[0].transaction_read_only === 'off') writer = client;
+      else await client.end();
+    }
+    assert.equal(writer?.port, computes.port('r1'));
+    await writer.end();
+  });
+
+  it('a primary that is killed is followed by the replica that may, without a person; restarted it is a replica', async () => {
+    const times: number[] = [];
+    // "primary" is the replica now, and as eligible as the first compute is.
+    let [from, to] = ['r1', 'primary'];
+    for (let round = 0; round < ROUNDS; round++) {
+      let since = 0;
+      let first: { name: string; ms: number } | null = null;
+      await loadUntilBroken(from, async () => {
+        since = performance.now();
+        await computes.kill(from);
+        first = await firstWrite([to, 'r2'], since);
+      });
+      assert.equal(first!.name, to);
+      times.push(first!.ms);
+      await audit(to);
+      await computes.start(from);
+      await computes.is(from, 'replica');
+      [from, to] = [to, from];
+    }
+    times.sort((a, b) => a - b);
+    console.log(
+      `      kill -9 to first accepted write, ${ROUNDS} rounds: median ${Math.round(times[Math.floor(times.length / 2)]!)} ms, longest ${Math.round(times.at(-1)!)} ms`,
+    );
+  });
+
+  it('a primary that was stopped in its tracks is fenced when it wakes up, and comes back as a replica', async () => {
+    const { computes: now } = await cluster.status();
+    const old = now.find((compute) => compute.role === 'primary')!.name;
+    const heir = old === 'r1' ? 'primary' : 'r1';
+    const stale = await computes.client(old);
+    await stale.query('begin');
+    const ghost = nextId++;
+    await stale.query('insert into journal values ($1, 1, 2, 0)', [ghost]);
+    const paused = await computes.pids(old);
+    const since = performance.now();
+    for (const pid of paused) process.kill(pid, 'SIGSTOP');
+    try {
+      const first = await firstWrite([heir], since);
+      assert.equal(first.name, heir);
+    } finally {
+      for (const pid of paused) process.kill(pid, 'SIGCONT');
+    }
+    await assert.rejects(stale.query('commit'), 'a fenced primary let a transaction commit');
+    await computes.is(old, 'replica');
+    const [writer, reader] = [await computes.client(heir), await computes.client(old)];
+    await caughtUp(writer, reader);
+    for (const client of [writer, reader]) {
+      assert.equal((await client.query('select 1 from journal where id = $1', [ghost])).rows.length, 0);
+      await auditBank(client, acknowledged, unknown);
+    }
+    await Promise.all([writer.end(), reader.end()]);
+  });
+});

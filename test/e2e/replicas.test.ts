@@ -1,0 +1,247 @@
+/**
+ * Read replicas on shared storage, with real PostgreSQL: whoever reads on a replica sees only what was committed, whole transactions, in
+ * order; DDL, truncation, dropped databases and index builds arrive as they are; nothing that dies in between (a storage node that it
+ * streams from, the replica itself) makes a difference. LOAD_MS and REPLICAS make it longer and wider (npm run soak:replicas).
+ */
+import { strict as assert } from 'node:assert';
+import { promises as fs } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { removeReplica } from '../../src/cluster/replicas.js';
+import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
+import { eventually, TestCluster } from '../helpers/cluster.js';
+import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
+
+const LOAD_MS = Number(process.env['LOAD_MS'] ?? 2000);
+const REPLICAS = Number(process.env['REPLICAS'] ?? 2);
+
+/** One snapshot after the other: sums are constant, transfers only become more, and no transfer refers to nothing. Ends with `stop`. */
+async function readAlong(client: pg.Client, stop: AbortSignal): Promise<number> {
+  let before = 0;
+  let snapshots = 0;
+  while (!stop.aborted) {
+    const { rows } = await client.query(
+      `select (select sum(balance)::int from account) as total, (select count(*)::int from journal) as n,
+              (select count(*)::int from journal j left join account a on a.id = j.src where a.id is null) as orphans`,
+    );
+    assert.equal(rows[0].total, 200_000, 'money appeared or vanished in a snapshot of the replica');
+    assert.equal(rows[0].orphans, 0, 'a foreign key did not hold in a snapshot of the replica');
+    assert.ok(rows[0].n >= before, `the replica went back: ${rows[0].n} transfers after ${before}`);
+    before = rows[0].n as number;
+    snapshots++;
+  }
+  return snapshots;
+}
+
+describe('read replicas', function () {
+  this.timeout(PATIENCE_MS * 4 + LOAD_MS * 4);
+  let cluster: TestCluster;
+  let computes: Computes;
+  let primary: pg.Client;
+  const acknowledged = new Set<number>();
+  const unknown = new Set<number>();
+  const names = Array.from({ length: REPLICAS }, (_, i) => `r${i + 1}`);
+  let nextId = 1;
+
+  before(async () => {
+    // A long query on a replica keeps the primary's vacuum from removing rows; so when it runs is the test's business.
+    cluster = await TestCluster.start({ settings: { autovacuum: 'off' } });
+    computes = new Computes(cluster);
+    primary = await cluster.client();
+    await createBank(primary);
+    await primary.query('create extension amcheck');
+  });
+
+  after(async () => {
+    await computes?.close();
+    await cluster?.destroy();
+  });
+
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed') console.error(await cluster.logs(40));
+  });
+
+  /** Transfers on the primary while `work` runs. */
+  async function underLoad(work: () => Promise<void>): Promise<void> {
+    const stop = new AbortController();
+    const clients = [await cluster.client(), await cluster.client()];
+    const load: Promise<BankResult> = runBank(clients, nextId, stop.signal);
+    try {
+      await work();
+    } finally {
+      stop.abort();
+      const result = await load;
+      for (const id of result.acknowledged) acknowledged.add(id);
+      for (const id of result.unknown) unknown.add(id);
+      nextId += result.acknowledged.size + result.unknown.size + 100;
+      assert.deepEqual(result.errors, [], 'the primary goes on whatever its replicas do');
+      await Promise.all(clients.map((client) => client.end()));
+    }
+  }
+
+  async function audit(name: string): Promise<void> {
+    const client = await computes.client(name);
+    await caughtUp(primary, client);
+    await auditBank(client, acknowledged, unknown);
+    await client.end();
+  }
+
+  it('are made under load, and every snapshot on them is one of the primary', async () => {
+    await underLoad(async () => {
+      for (const name of names) await computes.add(name);
+      const stop = new AbortController();
+      const clients = await Promise.all(names.map((name) => computes.client(name)));
+      const reading = Promise.all(clients.map((client) => readAlong(client, stop.signal)));
+      await Promise.race([reading, sleep(LOAD_MS)]);
+      stop.abort();
+      for (const n of await reading) assert.ok(n > 0);
+      await Promise.all(clients.map((client) => client.end()));
+    });
+    for (const name of names) await audit(name);
+  });
+
+  it('refuse to write, and say how to read what was just written', async () => {
+    const replica = await computes.client('r1');
+    await assert.rejects(replica.query('delete from journal'), /read-only transaction/);
+    await assert.rejects(replica.query(`alter system set work_mem = '8MB'`));
+    for (let i = 0; i < 20; i++) {
+      await primary.query(`create table if not exists own (n int); insert into own values (${i})`);
+      await caughtUp(primary, replica);
+      const { rows } = await replica.query('select max(n)::int as n from own');
+      assert.equal(rows[0].n, i);
+    }
+    await replica.end();
+  });
+
+  it('replay tables, indexes, truncation, unlogged tables and databases that come and go', async () => {
+    await primary.query(`
+      create table t as select g as id, g % 97 as k, repeat(md5(g::text), 4) as v from generate_series(1, 20000) g;
+      create index t_k on t (k); create index t_v on t using hash (v); create index t_gin on t using gin (string_to_array(v, 'a'));
+      create table cut as select g as id, repeat('x', 200) as v from generate_series(1, 5000) g;
+      create table emptied as select * from t; truncate emptied; insert into emptied select * from t where id < 100;
+      create table dropped as select * from t; drop table dropped;
+      create unlogged table fast as select 1 as n; create materialized view mv as select k, count(*) from t group by k;
+      create sequence s; select nextval('s') from generate_series(1, 50);
+      delete from cut where id > 1000`);
+    await primary.query('begin; create table never as select * from t; rollback');
+    await eventually('cut is truncated', async () => {
+      await primary.query('vacuum (truncate on, index_cleanup on) cut');
+      return (await primary.query(`select pg_relation_size('cut')::int as n`)).rows[0].n < 500_000;
+    });
+    await primary.query('vacuum full emptied');
+    await primary.query('reindex table t');
+    await primary.query('create database db_log strategy wal_log');
+    await primary.query('create database db_copy strategy file_copy');
+    await primary.query('create database db_gone strategy file_copy');
+    const inCopy = await cluster.client('db_copy');
+    await inCopy.query('create table c as select g from generate_series(1, 1000) g');
+    await inCopy.end();
+    await primary.query('drop database db_gone');
+    const question = `select (select md5(string_agg(x::text, ',' order by id)) from t x) as t, (select count(*)::int from t where k = 13) as k,
+      (select count(*)::int from cut) as cut, pg_relation_size('cut')::int as cut_size, (select count(*)::int from emptied) as emptied,
+      (select count(*)::int from mv) as mv, (select last_value >= 50 from s) as s, to_regclass('dropped') is null and to_regclass('never') is null as gone,
+      (select string_agg(datname, ',' order by datname) from pg_database) as databases,
+      (select md5(string_agg(relname || relfilenode || relpages, ',' order by oid)) from pg_class) as catalog`;
+    const expected = (await primary.query(question)).rows[0];
+    for (const name of names) {
+      const replica = await computes.client(name);
+      await caughtUp(primary, replica);
+      assert.deepEqual((await replica.query(question)).rows[0], expected);
+      await assert.rejects(replica.query('select * from fast'), /unlogged/);
+      await replica.query('set enable_seqscan = off');
+      assert.equal(
+        (await replica.query('select count(*)::int as n from t where k = 13')).rows[0].n,
+        expected.k,
+      );
+      const copy = await computes.client(name, 'db_copy');
+      assert.equal((await copy.query('select count(*)::int as n from c')).rows[0].n, 1000);
+      await Promise.all([replica.end(), copy.end()]);
+    }
+    const replica = await computes.client('r1');
+    const checked = await replica.query(
+      `select count(*)::int as n from (select bt_index_check(c.oid, true) from pg_class c join pg_index i on i.indexrelid = c.oid
+       where c.relam = 403 and c.relpersistence = 'p' and i.indisvalid) s`,
+    );
+    assert.ok(checked.rows[0].n > 100);
+    const heaps = await replica.query(
+      `select count(*)::int as n from pg_class c, lateral verify_heapam(c.oid) v where c.relkind in ('r', 't', 'm') and c.relpersistence = 'p'`,
+    );
+    assert.equal(heaps.rows[0].n, 0);
+    await replica.end();
+    await assertCleanLog('r1');
+  });
+
+  it('keep the rows that a long query on them sees, without holding back the primary', async () => {
+    const replica = await computes.client('r1');
+    await primary.query('create table seen as select g as id from generate_series(1, 1000) g');
+    await caughtUp(primary, replica);
+    await replica.query('begin isolation level repeatable read');
+    assert.equal((await replica.query('select count(*)::int as n from seen')).rows[0].n, 1000);
+    await eventually(
+      "the primary's slot holds the replica's xmin",
+      async () => (await primary.query('select xmin from pg_replication_slots')).rows[0].xmin !== null,
+      PATIENCE_MS,
+    );
+    await primary.query('delete from seen where id <= 500');
+    // Truncation would need the table for itself, on a standby of PostgreSQL too.
+    await primary.query('vacuum (truncate off) seen');
+    await audited('r1');
+    assert.equal((await replica.query('select count(*)::int as n from seen')).rows[0].n, 1000);
+    await replica.query('commit');
+    assert.equal((await replica.query('select count(*)::int as n from seen')).rows[0].n, 500);
+    await replica.end();
+  });
+
+  it('go on with another storage node when the one that they stream from is killed', async () => {
+    const { replica: before } = await computes.report('r1');
+    await underLoad(async () => {
+      await cluster.killStorage(before!.relayNode!);
+      for (const name of names) await audited(name);
+      await cluster.startStorage(before!.relayNode!);
+    });
+    for (const name of names) await audit(name);
+  });
+
+  it('come back after a kill -9 of the replica, from storage alone', async () => {
+    await underLoad(async () => {
+      await computes.kill('r1');
+      await computes.start('r1');
+    });
+    await audit('r1');
+  });
+
+  it('end with the cluster and come back with it', async () => {
+    await computes.close();
+    await cluster.stop();
+    await cluster.start();
+    primary = await cluster.client();
+    for (const name of names) await computes.is(name, 'replica');
+    for (const name of names) await audit(name);
+    await removeReplica({
+      root: cluster.layout.root,
+      name: names.at(-1)!,
+      mode: 'fast',
+      timeoutMs: PATIENCE_MS,
+    });
+    assert.equal((await cluster.status()).computes.length, names.length);
+  });
+
+  /** A standby that found a bad record reads its segment again, and nobody notices: but nothing of what it is sent may be bad. */
+  async function assertCleanLog(name: string): Promise<void> {
+    const log = await fs.readFile(
+      path.join(path.dirname(cluster.computeDir), name, 'postgresql.log'),
+      'utf8',
+    );
+    assert.doesNotMatch(log, /checksum|PANIC|incorrect prev-link/);
+  }
+
+  /** Waits until the replica shows transfers that are newer than the call. */
+  async function audited(name: string): Promise<void> {
+    const client = await computes.client(name);
+    await caughtUp(primary, client);
+    const { rows } = await client.query('select sum(balance)::int as total from account');
+    assert.equal(rows[0].total, 200_000);
+    await client.end();
+  }
+});

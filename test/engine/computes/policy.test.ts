@@ -1,0 +1,173 @@
+/** Who follows a primary that is gone: only when a read quorum finds it so, the first in line first, and never after a stop on purpose. */
+import assert from 'node:assert/strict';
+import {
+  DEFAULT_FAILOVER_TIMES as TIMES,
+  judge,
+  mergeReports,
+  otherPrimary,
+  primaryOf,
+  type NodeReport,
+} from '../../../src/engine/computes/policy.js';
+import { ComputeRegistry } from '../../../src/engine/computes/registry.js';
+import { computeOfWriter, writerIdOf, type KnownCompute } from '../../../src/engine/computes/types.js';
+import { lsn } from '../../../src/engine/lsn.js';
+
+function compute(name: string, more: Partial<KnownCompute> = {}): KnownCompute {
+  return {
+    name,
+    role: 'replica',
+    state: 'running',
+    epoch: 3,
+    host: '127.0.0.1',
+    port: 5432,
+    receivedLsn: lsn(100),
+    replayLsn: lsn(100),
+    lagMs: 0,
+    priority: 50,
+    failover: true,
+    xmin: 0,
+    catalogXmin: 0,
+    checkpointAfter: lsn(0),
+    resigned: 'no',
+    successor: '',
+    ageMs: 10,
+    connected: true,
+    ...more,
+  };
+}
+
+const primary = (more: Partial<KnownCompute> = {}): KnownCompute =>
+  compute('p', { role: 'primary', ...more });
+const gone = (more: Partial<KnownCompute> = {}): KnownCompute => primary({ ageMs: 60_000, ...more });
+
+/** One report a list of computes. */
+function reports(...lists: KnownCompute[][]): NodeReport[] {
+  return lists.map((computes, i) => ({
+    nodeId: String(i + 1),
+    sinceMs: 5,
+    view: { promisedEpoch: 3, promisedTo: 'p:x', commitLsn: lsn(100), computes },
+  }));
+}
+
+const kindOf = (list: NodeReport[], name = 'a'): string => judge(list, name, 2, TIMES).kind;
+
+describe('failover policy', () => {
+  it('stays with a primary that lives, or is seen by enough nodes', () => {
+    const a = compute('a');
+    assert.equal(kindOf(reports([primary(), a], [primary(), a], [primary(), a])), 'stay');
+    assert.equal(kindOf(reports([gone(), a], [primary(), a], [primary(), a])), 'stay');
+    assert.equal(kindOf(reports([gone(), a], [gone(), a], [primary(), a])), 'gone');
+  });
+
+  it('needs a read quorum of answers that are of now', () => {
+    const [one, two] = reports([gone(), compute('a')], [gone(), compute('a')]);
+    assert.equal(kindOf([one!]), 'stay');
+    assert.equal(kindOf([one!, { ...two!, sinceMs: 10_000 }]), 'stay');
+    assert.equal(kindOf([one!, two!]), 'gone');
+    assert.equal(
+      kindOf(reports([compute('a')], [compute('a')])),
+      'stay',
+      'a primary that nobody has ever seen',
+    );
+  });
+
+  it('believes in a death sooner when the connection broke as well', () => {
+    const silent = primary({ ageMs: 2000 });
+    const cutOff = primary({ ageMs: 2000, connected: false });
+    const a = compute('a');
+    assert.equal(kindOf(reports([silent, a], [silent, a])), 'stay');
+    assert.equal(kindOf(reports([cutOff, a], [cutOff, a])), 'gone');
+    const blink = primary({ ageMs: 200, connected: false });
+    assert.equal(kindOf(reports([blink, a], [blink, a])), 'stay');
+  });
+
+  it('lines up by priority, then by name; who may not, or does not run, has no place', () => {
+    const line = [
+      gone(),
+      compute('a', { priority: 10 }),
+      compute('b', { priority: 90 }),
+      compute('c', { priority: 90 }),
+      compute('never', { priority: 100, failover: false }),
+      compute('starting', { priority: 100, state: 'starting' }),
+      compute('dead', { priority: 100, ageMs: 20_000 }),
+    ];
+    const after = (name: string): number | null => {
+      const verdict = judge(reports(line, line), name, 2, TIMES);
+      return verdict.kind === 'gone' ? verdict.afterMs : null;
+    };
+    assert.deepEqual(['b', 'c', 'a', 'never', 'starting'].map(after), [
+      0,
+      TIMES.turnMs,
+      2 * TIMES.turnMs,
+      null,
+      null,
+    ]);
+  });
+
+  it('leaves alone a primary that was stopped on purpose, and the one who is on the way', () => {
+    const a = compute('a');
+    const stopped = gone({ resigned: 'stopped' });
+    assert.equal(kindOf(reports([stopped, a], [stopped, a])), 'stay');
+    const promoting = compute('b', { state: 'promoting' });
+    assert.equal(kindOf(reports([gone(), a, promoting], [gone(), a, promoting])), 'stay');
+    assert.equal(kindOf(reports([gone(), a, promoting], [gone(), a], [gone(), a])), 'gone', 'it is cut off');
+    const handing = primary({ resigned: 'handover', successor: 'a' });
+    assert.equal(kindOf(reports([handing, a], [handing, a])), 'successor');
+    assert.equal(kindOf(reports([handing, compute('b')], [handing, compute('b')]), 'b'), 'stay');
+    const lost = gone({ resigned: 'handover', successor: 'x' });
+    assert.equal(kindOf(reports([lost, a], [lost, a])), 'gone', 'handed over to nobody, and then it died');
+  });
+
+  it('takes the newest word of each compute, and the newest epoch of two primaries', () => {
+    const merged = mergeReports(reports([primary({ ageMs: 500 })], [primary({ ageMs: 20, epoch: 4 })]));
+    assert.deepEqual(
+      merged.map(({ epoch, ageMs }) => [epoch, ageMs]),
+      [[4, 25]],
+    );
+    assert.equal(primaryOf([primary({ epoch: 3 }), compute('n', { role: 'primary', epoch: 5 })])?.name, 'n');
+    assert.equal(otherPrimary(reports([primary()]), 'p', TIMES), null);
+    assert.equal(otherPrimary(reports([primary()]), 'a', TIMES)?.name, 'p');
+    assert.equal(otherPrimary(reports([gone()]), 'a', TIMES), null);
+  });
+});
+
+describe('compute registry', () => {
+  const beat = compute('a');
+
+  it('remembers the primary for as long as none has followed it, and forgets silent replicas', () => {
+    const registry = new ComputeRegistry();
+    const connection = {};
+    registry.beat(beat, connection, 0);
+    registry.beat(primary(), {}, 0);
+    registry.disconnected(connection);
+    assert.deepEqual(
+      registry.list(1000).map(({ name, ageMs, connected }) => [name, ageMs, connected]),
+      [
+        ['a', 1000, false],
+        ['p', 1000, true],
+      ],
+    );
+    assert.deepEqual(
+      registry.list(3_600_000).map((c) => c.name),
+      ['p'],
+    );
+    registry.beat(compute('b', { role: 'primary', epoch: 4 }), {}, 3_600_000);
+    assert.deepEqual(
+      registry.list(3_600_000).map((c) => c.name),
+      ['b'],
+    );
+  });
+
+  it('has its limits', () => {
+    const registry = new ComputeRegistry();
+    for (let i = 0; i < 200; i++) registry.beat(compute(`c${i}`), {}, 0);
+    assert.throws(() => registry.beat(compute('one more'), {}, 0), { code: 'NODE_BUSY' });
+    registry.beat(compute('c7'), {}, 0);
+  });
+
+  it('names the compute in a writer id', () => {
+    assert.equal(computeOfWriter(writerIdOf('r-1', 'abc:d')), 'r-1');
+    assert.equal(computeOfWriter('6f1c'), null);
+    assert.equal(computeOfWriter(writerIdOf('', 'x')), null);
+  });
+});
