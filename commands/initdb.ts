@@ -32,7 +32,7 @@ export default class Initdb extends AuroraCommand {
   static override examples = [
     '<%= config.bin %> initdb -D ./aurora-data',
     '<%= config.bin %> initdb -D ./aurora-data -p 5433 -U alice -W',
-    '<%= config.bin %> initdb -D ./aurora-data --storage-nodes 6 --write-quorum 4',
+    '<%= config.bin %> initdb -D ./aurora-data --storage-nodes 6 --zones 3',
   ];
   static override args = {
     directory: Args.string({

@@ -57,11 +57,25 @@ export default class Status extends AuroraCommand {
     );
     if (volume.commitLsn)
       this.log(`epoch ${volume.epoch}  commit ${volume.commitLsn}  applied ${volume.appliedLsn}`);
-    const nodes = plainTable(['storage', 'state', 'pid', 'address', 'SCL', 'applied', 'epoch', 'disk']);
+    if (!volume.settled)
+      this.log(`members: generation ${volume.generation}, which no primary has confirmed yet`);
+    const zones = report.storage.some((node) => node.zone !== '');
+    const nodes = plainTable([
+      'storage',
+      ...(zones ? ['zone'] : []),
+      'state',
+      'pid',
+      'address',
+      'SCL',
+      'applied',
+      'epoch',
+      'disk',
+    ]);
     for (const node of report.storage) {
       nodes.push([
         node.id,
-        stateColour(node.voter === false ? `${node.state}, learner` : node.state),
+        ...(zones ? [node.zone] : []),
+        stateColour(nodeState(node)),
         node.pid ?? '-',
         `${node.host}:${node.port}`,
         node.scl ?? '-',
@@ -91,6 +105,11 @@ export default class Status extends AuroraCommand {
       for (const name of ['writer', 'reader', 'any'] satisfies EndpointName[])
         this.log(`${name === 'writer' ? '\n' : ''}connect to ${name.padEnd(6)}: ${report.endpoints[name]}`);
   }
+}
+
+function nodeState({ state, member, voter }: ClusterReport['storage'][number]): string {
+  if (member !== 'voter') return `${state}, ${member}`;
+  return voter === false ? `${state}, learner` : state;
 }
 
 /** As pg_size_pretty() writes it. */

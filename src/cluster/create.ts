@@ -14,12 +14,12 @@ import {
   type PgInstall,
 } from '../compute/postgres.js';
 import { DbError, errorMessage } from '../engine/errors.js';
-import { QuorumConfig } from '../engine/quorum/config.js';
+import { QuorumConfig, defaultQuorum } from '../engine/quorum/config.js';
 import { createNode } from '../storage/create-node.js';
 import { openSourceCluster, type ImportProgress } from '../storage/import.js';
 import { checkAdoptedSettings, superuserOf } from './adopt.js';
 import { clusterLayout, storageDir, type ClusterLayout } from './layout.js';
-import { Manifest, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
+import { Manifest, type MembershipInfo, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
 import { freePort } from './ports.js';
 import { readTemplate } from './templates.js';
 
@@ -30,6 +30,8 @@ export interface ClusterOptions {
   storageNodes: number;
   writeQuorum?: number | undefined;
   readQuorum?: number | undefined;
+  /** Names of failure domains that the nodes are spread over, in turn; none: no zones. */
+  zones?: readonly string[] | undefined;
   superuser?: string | undefined;
   pgBindir?: string | undefined;
   runAs?: string | undefined;
@@ -141,6 +143,7 @@ async function buildCluster(
       runAs: options.runAs ?? null,
       socketDir,
       createdAt: new Date().toISOString(),
+      membership: firstMembership(quorum.voters, options.zones ?? []),
     };
     Manifest.create(layout, volume, nodes, {
       name: COMPUTE_NAME,
@@ -159,9 +162,16 @@ async function buildCluster(
   }
 }
 
+/** The members of a new volume. */
+function firstMembership(ids: readonly string[], zones: readonly string[]): MembershipInfo {
+  const zone = (i: number): string => (zones.length === 0 ? '' : zones[i % zones.length]!);
+  const members = ids.map((id, i) => ({ id, zone: zone(i), voter: true }));
+  return { generation: 1, members, settled: 1, retired: [] };
+}
+
 function chooseQuorum(options: ClusterOptions): QuorumConfig {
   const copies = options.storageNodes;
-  const write = options.writeQuorum ?? (copies === 6 ? 4 : Math.floor(copies / 2) + 1);
+  const write = options.writeQuorum ?? defaultQuorum(copies).writeQuorum;
   const read = options.readQuorum ?? copies - write + 1;
   return new QuorumConfig({
     voters: Array.from({ length: copies }, (_, i) => String(i + 1)),

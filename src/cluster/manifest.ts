@@ -3,6 +3,7 @@ import Database from 'better-sqlite3';
 import { readPrimaryNote } from '../compute/primary-note.js';
 import type { ComputeRole } from '../engine/computes/types.js';
 import { DbError, errorMessage } from '../engine/errors.js';
+import { checkStep, parseConfiguration, votersOf, type Configuration } from '../engine/quorum/index.js';
 import type { ClusterLayout } from './layout.js';
 
 /** Format of cluster.db; a change adds a number and a migration. */
@@ -24,12 +25,27 @@ export interface VolumeInfo {
   readonly createdAt: string;
   /** Storage nodes compare what they replay with the page images in the log; default off. */
   readonly redoVerify?: boolean;
+  /** Absent: as created, all nodes vote (generation 1). */
+  readonly membership?: MembershipInfo;
+}
+
+/** Who holds the volume, without addresses (those are the storage nodes'). */
+export interface MembershipInfo {
+  readonly generation: number;
+  readonly members: readonly { readonly id: string; readonly zone: string; readonly voter: boolean }[];
+  /** Highest generation that a writer has settled, as far as the commands have heard (engine/quorum/membership.ts). */
+  readonly settled: number;
+  /** Names of former nodes, which are not given again. */
+  readonly retired: readonly string[];
+  /** A replacement that is under way: the new node, by the old one's name. */
+  readonly replacing?: Readonly<Record<string, string>>;
 }
 
 export interface StorageNodeInfo {
   readonly id: string;
   readonly host: string;
   readonly port: number;
+  /** '' = on another host, where this cluster's commands do not start it. */
   readonly dir: string;
 }
 
@@ -161,6 +177,79 @@ export class Manifest {
     this.db
       .prepare(`update compute set role = case when name = ? then 'primary' else 'replica' end`)
       .run(name);
+  }
+
+  get membership(): MembershipInfo {
+    const members = this.storageNodes.map(({ id }) => ({ id, zone: '', voter: true }));
+    return this.volume.membership ?? { generation: 1, members, settled: 1, retired: [] };
+  }
+
+  /** What daemons are told of who holds the volume. */
+  get configuration(): Configuration {
+    const { writeQuorum, readQuorum } = this.volume;
+    const { generation, members } = this.membership;
+    const nodes = new Map(this.storageNodes.map((node) => [node.id, node]));
+    const withAddress = members.map(({ id, zone, voter }) => {
+      const { host, port } = nodes.get(id)!;
+      return { id, host, port, zone, voter };
+    });
+    return { generation, members: withAddress, writeQuorum, readQuorum };
+  }
+
+  /**
+   * Hands out the next generation: durable on return, and only if `next` follows what is here now. `node`: one that is new. Throws
+   * CLUSTER_CHANGED when another command was faster, MEMBER_UNSAFE_STEP.
+   */
+  change(next: Configuration, extra: { node?: StorageNodeInfo; replaces?: string } = {}): void {
+    const { node, replaces } = extra;
+    this.db
+      .transaction(() => {
+        const before = this.configuration;
+        if (next.generation !== before.generation + 1)
+          throw new DbError(
+            'CLUSTER_CHANGED',
+            `the cluster is at generation ${before.generation} of its members: another command has changed it`,
+          );
+        checkStep(before, parseConfiguration(next));
+        if (node) this.db.prepare('insert into storage_node values (@id, @host, @port, @dir)').run(node);
+        const { membership } = this;
+        const replacing =
+          node && replaces ? { ...membership.replacing, [replaces]: node.id } : membership.replacing;
+        this.setVolume({
+          ...this.volume,
+          copies: votersOf(next).length,
+          writeQuorum: next.writeQuorum,
+          readQuorum: next.readQuorum,
+          membership: {
+            ...membership,
+            generation: next.generation,
+            members: next.members.map(({ id, zone, voter }) => ({ id, zone, voter })),
+            ...(replacing && { replacing }),
+          },
+        });
+      })
+      .immediate();
+  }
+
+  setSettled(generation: number): void {
+    const { membership } = this;
+    if (generation > membership.settled)
+      this.setVolume({ ...this.volume, membership: { ...membership, settled: generation } });
+  }
+
+  /** A node that is no member any more, and does not run. */
+  forgetNode(id: string): void {
+    this.db.transaction(() => {
+      const { membership } = this;
+      const replacing = Object.fromEntries(
+        Object.entries(membership.replacing ?? {}).filter(([old]) => old !== id),
+      );
+      this.db.prepare('delete from storage_node where id = ?').run(id);
+      this.setVolume({
+        ...this.volume,
+        membership: { ...membership, retired: [...membership.retired, id], replacing },
+      });
+    })();
   }
 
   setNodePort(id: string, port: number): void {

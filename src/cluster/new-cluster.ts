@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Flags } from '@oclif/core';
+import { DbError } from '../engine/errors.js';
 import type { ClusterOptions, CreatedCluster } from './create.js';
 import { Interrupt } from './interrupt.js';
 import { clusterLayout } from './layout.js';
@@ -35,6 +36,18 @@ export const newClusterFlags = {
     min: 1,
     helpValue: 'R',
   }),
+  zones: Flags.integer({
+    description: 'spread the storage nodes over N zones, named 1 to N',
+    min: 1,
+    max: 9,
+    helpValue: 'N',
+    exclusive: ['zone'],
+  }),
+  zone: Flags.string({
+    description: 'a zone to spread the storage nodes over; may be given several times',
+    multiple: true,
+    helpValue: 'ZONE',
+  }),
   'pg-bindir': Flags.string({
     description: "bin directory of your own PostgreSQL 18 (default: the package's)",
     helpValue: 'DIR',
@@ -50,6 +63,8 @@ interface NewClusterFlagValues {
   'storage-nodes': number;
   'write-quorum'?: number | undefined;
   'read-quorum'?: number | undefined;
+  zones?: number | undefined;
+  zone?: string[] | undefined;
   'pg-bindir'?: string | undefined;
   'run-as'?: string | undefined;
 }
@@ -67,6 +82,7 @@ export function clusterOptions(
     storageNodes: flags['storage-nodes'],
     writeQuorum: flags['write-quorum'],
     readQuorum: flags['read-quorum'],
+    zones: zoneNames(flags),
     pgBindir: flags['pg-bindir'],
     runAs: flags['run-as'],
     progress: (line) => {
@@ -84,6 +100,22 @@ export function clusterOptions(
         });
     },
   };
+}
+
+/** Throws USAGE_ZONE. */
+function zoneNames(flags: NewClusterFlagValues): string[] {
+  const names = flags.zone ?? Array.from({ length: flags.zones ?? 0 }, (_, i) => String(i + 1));
+  for (const name of names)
+    if (!/^[A-Za-z0-9_.-]{1,32}$/.test(name))
+      throw new DbError('USAGE_ZONE', `"${name}" is no name for a zone`, {
+        hint: 'Up to 32 letters, digits, "_", "." and "-".',
+      });
+  if (names.length > flags['storage-nodes'])
+    throw new DbError(
+      'USAGE_ZONE',
+      `${flags['storage-nodes']} storage nodes do not fill ${names.length} zones`,
+    );
+  return names;
 }
 
 /** `create` that a signal undoes, at its next step or, when the last one is done, afterwards. Throws INTERRUPTED, and as `create`. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { computeDirs } from '../compute/cluster-dirs.js';
 import { evictFormerPostgres } from '../compute/former-postgres.js';
 import { DbError } from '../engine/errors.js';
+import { votersOf } from '../engine/quorum/index.js';
 import { redoVerifySetting } from '../storage/config.js';
 import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
 import { clusterLayout, daemonLog, type ClusterLayout } from './layout.js';
@@ -80,7 +81,7 @@ async function startMissing(
     await startStorage(layout, manifest, volume, options, started);
     options.progress?.('starting the compute: electing an epoch, making a data directory from storage');
     const name = computeDaemonName(compute.name);
-    const config = computeConfig(layout, volume, manifest, { ...compute, port }, options);
+    const config = computeConfig(layout, manifest, volume, { ...compute, port }, options);
     const { pid } = await startDaemon(
       { kind: 'compute', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
       options.timeoutMs,
@@ -132,7 +133,7 @@ export async function startCompute(
       hint: `Stop the server that uses it; compute "${compute.name}" needs it.`,
     });
   const name = computeDaemonName(compute.name);
-  const config = computeConfig(layout, volume, manifest, compute, options);
+  const config = computeConfig(layout, manifest, volume, compute, options);
   const { pid } = await startDaemon(
     { kind: 'compute', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
     options.timeoutMs,
@@ -154,12 +155,13 @@ async function startStorage(
 ): Promise<boolean> {
   const isRunning = (node: StorageNodeInfo): boolean =>
     runningPid(layout.run, storageDaemonName(node.id)) !== null;
-  if (!manifest.storageNodes.some(isRunning)) {
-    for (const node of manifest.storageNodes) {
+  const ours = localMembers(manifest);
+  if (!ours.some(isRunning)) {
+    for (const node of ours) {
       if (!(await portIsFree(node.port, node.host))) manifest.setNodePort(node.id, await freePort(node.host));
     }
   }
-  const down = manifest.storageNodes.filter((node) => !isRunning(node));
+  const down = localMembers(manifest).filter((node) => !isRunning(node));
   if (down.length > 0)
     options.progress?.(
       `starting storage node${down.length > 1 ? 's' : ''} ${down.map((n) => n.id).join(', ')}`,
@@ -172,9 +174,17 @@ async function startStorage(
   });
   const failures = results.filter((r) => r.status === 'rejected');
   // A cluster without one node is alive; without a write quorum it is not.
-  if (volume.copies - failures.length < volume.writeQuorum) throw failures[0]!.reason;
+  const voters = votersOf(manifest.configuration);
+  const lost = down.filter((node, i) => results[i]!.status === 'rejected' && voters.includes(node.id)).length;
+  if (voters.length - lost < volume.writeQuorum) throw failures[0]!.reason;
   for (const failure of failures) options.progress?.(`warning: ${(failure.reason as Error).message}`);
   return failures.length < down.length;
+}
+
+/** Storage nodes that are members and live in folders here. */
+export function localMembers(manifest: Manifest): StorageNodeInfo[] {
+  const members = new Set(manifest.membership.members.map(({ id }) => id));
+  return manifest.storageNodes.filter((node) => node.dir !== '' && members.has(node.id));
 }
 
 /** Starts one storage node of the cluster. */
@@ -192,7 +202,7 @@ export async function startStorageNode(
     );
   }
   const name = storageDaemonName(node.id);
-  const config = storageConfig(layout, volume, manifest.storageNodes, node);
+  const config = storageConfig(layout, manifest, volume, node);
   const { pid } = await startDaemon(
     { kind: 'storage', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
     timeoutMs,
@@ -202,8 +212,8 @@ export async function startStorageNode(
 
 function storageConfig(
   layout: ClusterLayout,
+  manifest: Manifest,
   volume: VolumeInfo,
-  nodes: readonly StorageNodeInfo[],
   node: StorageNodeInfo,
 ): Record<string, unknown> {
   return {
@@ -213,16 +223,16 @@ function storageConfig(
     host: node.host,
     port: node.port,
     secretFile: layout.secret,
-    peers: nodes.filter((peer) => peer.id !== node.id).map(({ id, host, port }) => ({ id, host, port })),
-    quorum: { voters: volume.copies, write: volume.writeQuorum, read: volume.readQuorum },
+    configuration: manifest.configuration,
+    settled: manifest.membership.settled,
     redoVerify: volume.redoVerify ?? false,
   };
 }
 
 function computeConfig(
   layout: ClusterLayout,
-  volume: VolumeInfo,
   manifest: Manifest,
+  volume: VolumeInfo,
   compute: ComputeInfo,
   options: Pick<StartOptions, 'timeoutMs' | 'logFile' | 'settings'>,
 ): Record<string, unknown> {
@@ -239,8 +249,7 @@ function computeConfig(
     host: '127.0.0.1',
     port: compute.port,
     secretFile: layout.secret,
-    storage: manifest.storageNodes.map(({ id, host, port }) => ({ id, host, port })),
-    quorum: { voters: volume.copies, write: volume.writeQuorum, read: volume.readQuorum },
+    configuration: manifest.configuration,
     superuser: volume.superuser,
     pgBindir: volume.pgBindir,
     runAs: volume.runAs,

@@ -9,7 +9,13 @@ import { controlRequest } from './control-client.js';
 import { runningPid } from './daemon-process.js';
 import { endpoints, type Endpoints } from './endpoints.js';
 import { clusterLayout, type ClusterLayout } from './layout.js';
-import { Manifest, type ComputeInfo, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
+import {
+  Manifest,
+  type ComputeInfo,
+  type MembershipInfo,
+  type StorageNodeInfo,
+  type VolumeInfo,
+} from './manifest.js';
 import { computeDaemonName, storageDaemonName } from './start.js';
 
 const ASK_TIMEOUT_MS = 3000;
@@ -18,6 +24,10 @@ export interface StorageNodeReport {
   id: string;
   host: string;
   port: number;
+  /** Failure domain; '' when there are none. */
+  zone: string;
+  /** voter, joining (without a vote yet), or leaving (taken out, and not stopped yet). */
+  member: 'voter' | 'joining' | 'leaving';
   pid: number | null;
   /** running, draining, down, or unreachable (a process is there but does not answer). */
   state: string;
@@ -85,6 +95,10 @@ export interface ClusterReport {
     copies: number;
     writeQuorum: number;
     readQuorum: number;
+    /** Of the configuration of who holds the volume. */
+    generation: number;
+    /** False: the last change of it is not settled yet. */
+    settled: boolean;
     epoch: number | null;
     commitLsn: string | null;
     appliedLsn: string | null;
@@ -103,9 +117,11 @@ export async function clusterStatus(root: string): Promise<ClusterReport> {
   const layout = clusterLayout(root);
   const manifest = Manifest.open(layout);
   try {
-    const { volume, storageNodes, computes } = manifest;
+    const { volume, storageNodes, computes, membership } = manifest;
     const secret = loadSecret(layout.secret);
-    const asked = await Promise.all(storageNodes.map((node) => askNode(layout, volume, node, secret)));
+    const asked = await Promise.all(
+      storageNodes.map((node) => askNode(layout, volume, membership, node, secret)),
+    );
     const reports = asked.map((a) => a.report);
     const live = asked.flatMap((a) => (a.status ? [a.status] : []));
     const computeReports = await Promise.all(computes.map((compute) => askCompute(layout, volume, compute)));
@@ -124,6 +140,9 @@ export async function clusterStatus(root: string): Promise<ClusterReport> {
         copies: volume.copies,
         writeQuorum: volume.writeQuorum,
         readQuorum: volume.readQuorum,
+        generation: membership.generation,
+        settled:
+          Math.max(membership.settled, ...live.map((s) => s.membership.settled)) >= membership.generation,
         epoch: live.length === 0 ? null : Math.max(...live.map((s) => s.promisedEpoch)),
         commitLsn: highest((s) => s.commitLsn),
         appliedLsn: highest((s) => s.appliedLsn),
@@ -147,16 +166,21 @@ export async function clusterStatus(root: string): Promise<ClusterReport> {
 async function askNode(
   layout: ClusterLayout,
   volume: VolumeInfo,
+  membership: MembershipInfo,
   node: StorageNodeInfo,
   secret: Buffer,
 ): Promise<{ report: StorageNodeReport; status: NodeStatus | null }> {
+  const isElsewhere = node.dir === '';
   const pid = runningPid(layout.run, storageDaemonName(node.id));
+  const member = membership.members.find(({ id }) => id === node.id);
   const report: StorageNodeReport = {
     id: node.id,
     host: node.host,
     port: node.port,
+    zone: member?.zone ?? '',
+    member: !member ? 'leaving' : member.voter ? 'voter' : 'joining',
     pid,
-    state: pid === null ? 'down' : 'unreachable',
+    state: pid === null && !isElsewhere ? 'down' : 'unreachable',
     voter: null,
     scl: null,
     applied: null,
@@ -171,7 +195,7 @@ async function askNode(
     scrub: null,
     redoVerify: null,
   };
-  if (pid === null) return { report, status: null };
+  if (pid === null && !isElsewhere) return { report, status: null };
   try {
     const client = await StorageClient.connect(node, {
       secret,
@@ -183,6 +207,7 @@ async function askNode(
     try {
       const status = await client.status(ASK_TIMEOUT_MS);
       Object.assign(report, {
+        pid: status.pid,
         state: status.state,
         voter: status.voter,
         scl: formatLsn(status.scl),
@@ -218,7 +243,7 @@ function rebuilding({ rebuild }: NodeStatus): StorageNodeReport['rebuild'] {
 }
 
 /** "copying pages from node 2 as of 0/4F21A8: 1200 of 51000 (2 %)". */
-function rebuildText({ rebuild }: NodeStatus): string | null {
+export function rebuildText({ rebuild }: NodeStatus): string | null {
   if (!rebuild) return null;
   const { state, peer, lsn, pagesDone, pagesTotal, lastError } = rebuild;
   const percent = pagesTotal === 0 ? 0 : Math.floor((100 * pagesDone) / pagesTotal);
@@ -241,7 +266,7 @@ function ingestError({ ingestError: error }: NodeStatus): StorageNodeReport['ing
   return { code, lsn: formatLsn(lsn), message };
 }
 
-function nodeProblem(status: NodeStatus): string | null {
+export function nodeProblem(status: NodeStatus): string | null {
   const stopped = ingestError(status);
   if (stopped) return `ingest stopped at ${stopped.lsn}: ${stopped.message} (${stopped.code})`;
   if (status.damaged.length > 0)
@@ -251,8 +276,11 @@ function nodeProblem(status: NodeStatus): string | null {
   const disputed = status.scrub.findings.find(({ verdict }) => verdict === 'disputed');
   if (disputed)
     return `${disputed.what} as of ${formatLsn(disputed.lsn)} differs between nodes ${disputed.nodes.join(', ')}, and no majority tells which is right`;
+  if (status.membership.state === 'outside')
+    return 'it is no member of the volume any more: it can be stopped';
   if (!status.voter) {
-    const reason = `learner: ${status.learnerReason ?? 'not told why'}`;
+    const isNew = status.membership.state === 'joining' && status.learnerReason === 'amnesia';
+    const reason = isNew ? 'joining' : `learner: ${status.learnerReason ?? 'not told why'}`;
     const progress = rebuildText(status);
     return progress === null ? reason : `${reason}; ${progress}`;
   }

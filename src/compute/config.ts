@@ -5,6 +5,7 @@ import { COMPUTE_ROLES, type ComputeRole } from '../engine/computes/types.js';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { environmentSettings } from '../net/environment-settings.js';
 import type { ThrottleOptions } from './throttle.js';
+import { parseConfiguration, type Configuration } from '../engine/quorum/membership.js';
 import { MAX_SOCKET_DIR } from './cluster-dirs.js';
 import type { StorageNodeEndpoint } from './storage-links.js';
 
@@ -28,6 +29,8 @@ export interface ComputeConfig {
   secretFile: string;
   storage: StorageNodeEndpoint[];
   quorum: { voters: number; write: number; read: number };
+  /** Goes before `storage` and `quorum`; null: those, for ever. */
+  configuration: Configuration | null;
   superuser: string;
   pgBindir: string | null;
   runAs: string | null;
@@ -52,6 +55,7 @@ const DEFAULTS = {
   role: 'primary',
   yields: false,
   host: '127.0.0.1',
+  configuration: null,
   pgBindir: null,
   runAs: null,
   settings: {},
@@ -86,6 +90,12 @@ export function loadComputeConfig(file: string): ComputeConfig {
   } as ComputeConfig;
   config.backPressure = { ...DEFAULTS.backPressure, ...config.backPressure };
   config.failover = { ...DEFAULT_FAILOVER, ...config.failover };
+  if (config.configuration !== null) {
+    config.configuration = parseConfiguration(config.configuration);
+    const { members, writeQuorum: write, readQuorum: read } = config.configuration;
+    config.storage = members.map(({ id, host, port }) => ({ id, host, port }));
+    config.quorum = { voters: members.length, write, read };
+  }
   for (const field of ['volumeId', 'name', 'dir', 'socketDir', 'secretFile', 'superuser', 'host'] as const) {
     if (typeof config[field] !== 'string' || config[field] === '') throw bad(field, 'a non-empty string');
   }

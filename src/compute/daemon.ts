@@ -7,6 +7,7 @@ import { INVALID_LSN, type Lsn } from '../engine/lsn.js';
 import { loadSecret } from '../net/secret.js';
 import { Beacon } from './beacon.js';
 import { computeDirs } from './cluster-dirs.js';
+import { ConfigurationWatch } from './configuration-watch.js';
 import type { ComputeConfig } from './config.js';
 import { controlSocketPath } from './control-path.js';
 import { ControlServer } from './control-server.js';
@@ -25,7 +26,7 @@ import type { ComputeState, ComputeStatus } from './status.js';
 import { StorageLinks } from './storage-links.js';
 import type { StopMode } from './supervisor.js';
 import { Term } from './term.js';
-import type { TermContext } from './term-start.js';
+import { knownQuorum, type TermContext } from './term-start.js';
 import { untilStopped } from './until-stopped.js';
 
 /** Pause between attempts to start a term while storage cannot be used. */
@@ -85,15 +86,19 @@ export class ComputeDaemon {
     await probePagein(pageinLibrary, install);
     const dirs = computeDirs(config.dir, config.socketDir, config.name);
     await evictFormerPostgres(dirs.current, config.socketDir, config.port, log);
-    const links = new StorageLinks(config.storage, {
-      secret,
-      volumeId: config.volumeId,
-      clientId: config.name,
-      log,
-    });
+    const { volumeId, name: clientId, configuration } = config;
+    const links = new StorageLinks(config.storage, { secret, volumeId, clientId, log }, configuration);
     const reader = new ReadRouter();
-    links.on('up', (client) => reader.add(client));
+    // A node without a vote yet may have no pages.
+    const serves = (id: string): boolean =>
+      links.configuration?.members.some((member) => member.id === id && member.voter) ?? true;
+    links.on('up', (client) => serves(client.nodeId) && reader.add(client));
     links.on('down', (client) => reader.remove(client));
+    links.on('configuration', () => {
+      for (const client of links.connected())
+        if (serves(client.nodeId)) reader.add(client);
+        else reader.remove(client);
+    });
     const context: TermContext = { config, dirs, install, pageinLibrary, secret, links, reader, log };
     const daemon: ComputeDaemon = new ComputeDaemon(
       context,
@@ -118,6 +123,7 @@ export class ComputeDaemon {
     const { log, links } = this.context;
     this.onReady = onReady;
     links.open();
+    const watch = new ConfigurationWatch(links, log);
     this.beacon.start();
     try {
       for (let next: ComputeRole | null = this.role, first = true; next !== null; first = false) {
@@ -133,6 +139,7 @@ export class ComputeDaemon {
       await this.resign('stopped');
     } finally {
       this.beacon.close();
+      watch.close();
       await links.close();
       await this.control.close();
     }
@@ -234,11 +241,15 @@ export class ComputeDaemon {
     const deadline = performance.now() + config.electTimeoutMs;
     const watch = new FailoverWatch(
       this.beacon,
-      { name: config.name, readQuorum: config.quorum.read, times: config.failover, log },
+      { name: config.name, readQuorum: knownQuorum(this.context).readQuorum, times: config.failover, log },
       (why) => this.promotion.abort(why),
     );
     try {
-      if (first) await untilStopped(this.beacon.answered(config.quorum.read, HEAR_MS), this.stopping.signal);
+      if (first)
+        await untilStopped(
+          this.beacon.answered(knownQuorum(this.context).readQuorum, HEAR_MS),
+          this.stopping.signal,
+        );
       for (;;) {
         if (this.stopMode !== null) return null;
         this.state = 'starting';
@@ -310,7 +321,11 @@ export class ComputeDaemon {
   private async yields(first: boolean): Promise<boolean> {
     const { config, log } = this.context;
     if (this.state === 'promoting' || (!config.yields && this.replicasSeen.size === 0)) return false;
-    if (first) await untilStopped(this.beacon.answered(config.quorum.read, HEAR_MS), this.stopping.signal);
+    if (first)
+      await untilStopped(
+        this.beacon.answered(knownQuorum(this.context).readQuorum, HEAR_MS),
+        this.stopping.signal,
+      );
     const other = otherPrimary(this.beacon.reports(), config.name, config.failover);
     if (other) log.warn({ primary: other.name, epoch: other.epoch }, 'another compute is the primary');
     return other !== null;

@@ -4,6 +4,7 @@ import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 import type { QuorumConfig } from '../engine/quorum/config.js';
 import type { ControlState } from '../engine/control/index.js';
+import { quorumOf } from '../engine/quorum/membership.js';
 import { WriterCore } from '../engine/quorum/writer.js';
 import { writerIdOf } from '../engine/computes/types.js';
 import type { StorageClient } from '../net/storage-client.js';
@@ -25,11 +26,12 @@ const GRACE_MS = 200;
 
 /**
  * Claims a new epoch and finds where it starts (DESIGN.md section 6). After it, no older writer can commit anything.
+ * `initial` is what the compute knows of the volume's configuration; a newer one that a node tells is followed.
  * Throws QUORUM_LOST when not enough nodes answer in time, EPOCH_CONTENDED when other writers keep taking newer epochs.
  */
 export async function elect(
   links: StorageLinks,
-  config: QuorumConfig,
+  initial: QuorumConfig,
   log: Logger,
   timeoutMs: number,
   /** The compute's name, for which the nodes keep the promise. */
@@ -38,6 +40,7 @@ export async function elect(
   const deadline = performance.now() + timeoutMs;
   const writerId = writerIdOf(name, randomUUID());
   let beat = 0;
+  let config = initial;
   for (let contended = 0; contended < CONTENDED_MAX;) {
     await enoughNodes(links, config, deadline);
     const statuses = await Promise.allSettled(links.connected().map((client) => client.status(ATTEMPT_MS)));
@@ -48,6 +51,12 @@ export async function elect(
     const election = await leadFromDonor(core, links, log, deadline, timeoutMs);
     if (election) return election;
     beat = Math.max(beat, core.highestEpochSeen);
+    if (core.newer) {
+      log.info({ generation: core.newer.generation }, 'a node knows a newer configuration of the volume');
+      links.follow(core.newer);
+      config = quorumOf(core.newer);
+      continue;
+    }
     if (core.phase === 'fenced') contended++;
     else if (performance.now() > deadline) {
       const learners = core.allProgress().filter((node) => node.learner !== null);
@@ -77,7 +86,7 @@ async function leadFromDonor(
   deadline: number,
   timeoutMs: number,
 ): Promise<Election | null> {
-  while (core.phase === 'elected') {
+  while (core.phase === 'elected' && !core.newer) {
     const donor = core.donor!;
     const client = links.client(donor.nodeId);
     const patienceMs = Math.max(deadline - performance.now(), ATTEMPT_MS);
@@ -116,14 +125,15 @@ async function gatherPromises(core: WriterCore, links: StorageLinks, log: Logger
   let grace: NodeJS.Timeout | undefined;
   const limit = new Promise<void>((resolve) => (proceed = resolve));
   const late = setTimeout(proceed, ATTEMPT_MS);
-  await Promise.race([limit, Promise.all(links.connected().map(ask))]);
+  const asked = links.connected().filter(({ nodeId }) => core.isMember(nodeId));
+  await Promise.race([limit, Promise.all(asked.map(ask))]);
   clearTimeout(late);
   clearTimeout(grace);
 }
 
 /** Waits until enough nodes are connected to be elected at all. */
 async function enoughNodes(links: StorageLinks, config: QuorumConfig, deadline: number): Promise<void> {
-  const enough = (): boolean => links.connected().length >= config.electQuorum;
+  const enough = (): boolean => connectedVoters(links, config) >= config.electQuorum;
   if (enough()) return;
   await new Promise<void>((resolve, reject) => {
     const done = (err?: DbError): void => {
@@ -151,12 +161,16 @@ async function enoughNodes(links: StorageLinks, config: QuorumConfig, deadline: 
   });
 }
 
+function connectedVoters(links: StorageLinks, config: QuorumConfig): number {
+  return links.connected().filter(({ nodeId }) => config.isVoter(nodeId)).length;
+}
+
 function quorumLost(links: StorageLinks, config: QuorumConfig, learners: number): DbError {
   const rebuilt =
     learners > 0 ? ` (${learners} of them cannot vote: their log is damaged or being rebuilt)` : '';
   return new DbError(
     'QUORUM_LOST',
-    `not enough storage nodes answer: ${links.connected().length} of ${config.voters.length} are connected${rebuilt}, ${config.electQuorum} are needed`,
+    `not enough storage nodes answer: ${connectedVoters(links, config)} of ${config.voters.length} are connected${rebuilt}, ${config.electQuorum} are needed`,
     { hint: 'Start the missing storage nodes; look at them with: aurora status' },
   );
 }

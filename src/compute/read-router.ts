@@ -64,6 +64,7 @@ export class ReadRouter {
   /** The node is connected: it may be asked. */
   add(client: StorageClient): void {
     const known = this.nodes.get(client.nodeId);
+    if (known?.client === client) return;
     if (known) {
       Object.assign(known, { client, inFlight: 0, shunnedUntilMs: 0 });
       return;

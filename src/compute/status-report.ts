@@ -3,7 +3,7 @@ import type { ComputeBeat, ComputeRole, Resignation } from '../engine/computes/t
 import type { ReplicaTerm } from './replica-term.js';
 import type { ComputeState, ComputeStatus, ReplicaStatus } from './status.js';
 import type { Term } from './term.js';
-import type { TermContext } from './term-start.js';
+import { knownQuorum, type TermContext } from './term-start.js';
 
 /** Without any commit for this long, although some wait, the compute is stalled. */
 const STALLED_MS = 3000;
@@ -24,7 +24,9 @@ export function statusReport(context: TermContext, present: Present): ComputeSta
   const parts = term?.parts;
   const shares = new Map(reader.shares().map((share) => [share.nodeId, share]));
   const progress = new Map(parts?.writer.nodes().map((node) => [node.nodeId, node]) ?? []);
-  const tooFew = present.role === 'primary' && links.connected().length < config.quorum.write;
+  const { writeQuorum, voters } = knownQuorum(context);
+  const up = links.connected().filter(({ nodeId }) => voters.includes(nodeId)).length;
+  const tooFew = present.role === 'primary' && up < writeQuorum;
   const stalled = present.state === 'running' && (tooFew || (parts?.writer.stalledForMs ?? 0) > STALLED_MS);
   const { throttle } = parts ?? {};
   const throttled = present.state === 'running' && (throttle?.isActive(performance.now()) ?? false);
@@ -49,7 +51,7 @@ export function statusReport(context: TermContext, present: Present): ComputeSta
       prefetchHits: agent?.counters.prefetchHits ?? 0,
       errors: agent?.counters.errors ?? 0,
     },
-    storage: config.storage.map(({ id }) => {
+    storage: links.endpoints.map(({ id }) => {
       const node = progress.get(id);
       return {
         id,
@@ -67,7 +69,7 @@ export function statusReport(context: TermContext, present: Present): ComputeSta
     },
     replica: replica ? replicaStatus(context, replica) : null,
     problem: stalled
-      ? `${links.connected().length} of ${config.storage.length} storage nodes are connected, ${config.quorum.write} ${tooFew ? 'are needed' : 'must hold the log, and fewer do'}: commits wait`
+      ? `${up} of ${voters.length} storage nodes are connected, ${writeQuorum} ${tooFew ? 'are needed' : 'must hold the log, and fewer do'}: commits wait`
       : throttled
         ? `the storage nodes are ${mib(lag)} behind with their pages: the log grows by ${mib(rate)} a second at most`
         : present.problem,

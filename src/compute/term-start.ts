@@ -5,6 +5,7 @@ import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 import type { RelationFork } from '../engine/pages/types.js';
 import { QuorumConfig } from '../engine/quorum/config.js';
+import { quorumOf } from '../engine/quorum/membership.js';
 import {
   newTermDirs,
   publishTerm,
@@ -76,11 +77,7 @@ export async function startTerm(
   stop?: AbortSignal,
 ): Promise<TermParts> {
   const { config, install, links, log, reader } = context;
-  const quorum = new QuorumConfig({
-    voters: config.storage.map((n) => n.id),
-    writeQuorum: config.quorum.write,
-    readQuorum: config.quorum.read,
-  });
+  const quorum = knownQuorum(context);
   const undo: (() => Promise<void> | void)[] = [];
   const begun = performance.now();
   try {
@@ -98,7 +95,7 @@ export async function startTerm(
     // After a crash in the middle of a bulk load the nodes may have much log to work off first: they get the whole time that the starter has.
     const patienceMs = config.electTimeoutMs;
     const point = makeStartPoint(state, recoveryLsn, Math.floor(Date.now() / 1000));
-    const writer = new VolumeWriter(core, quorum, links, log, state.segmentSize);
+    const writer = new VolumeWriter(core, links, log, state.segmentSize);
     undo.push(() => writer.close());
     writer.append(recoveryLsn, point.checkpoint.bytes);
     await untilStopped(writer.committed(point.lsn, patienceMs), stop);
@@ -194,6 +191,13 @@ export async function startTerm(
     }
     throw err;
   }
+}
+
+/** Who votes, as far as this compute has heard. */
+export function knownQuorum({ config, links }: Pick<TermContext, 'config' | 'links'>): QuorumConfig {
+  if (links.configuration) return quorumOf(links.configuration);
+  const { write, read } = config.quorum;
+  return new QuorumConfig({ voters: config.storage.map((n) => n.id), writeQuorum: write, readQuorum: read });
 }
 
 /** Returns when one node has made pages up to `lsn`: pages can be read from there on. Throws NODE_BEHIND. */

@@ -2,7 +2,6 @@ import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
-import type { QuorumConfig } from '../engine/quorum/config.js';
 import type { AppendAnswer } from '../engine/quorum/types.js';
 import type { WriterCore } from '../engine/quorum/writer.js';
 import { RecordBoundaryScanner } from '../engine/wal/boundary.js';
@@ -44,6 +43,10 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   private readonly detach = new Map<StorageClient, () => void>();
   /** Why a node did not start the epoch, so that the log says it once. */
   private readonly startFailures = new Map<string, string>();
+  /** Generation that is settled, as each node was last told (membership.ts). */
+  private readonly told = new Map<string, number>();
+  /** Of the configuration that all nodes have been asked to start the epoch in. */
+  private generation: number;
   private readonly applied = new Map<string, { lsn: Lsn; movedAtMs: number }>();
   private readonly heartbeat: NodeJS.Timeout;
   private commitNews: NodeJS.Timeout | null = null;
@@ -58,12 +61,12 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
 
   constructor(
     private readonly core: WriterCore,
-    private readonly config: QuorumConfig,
     private readonly links: StorageLinks,
     private readonly log: Logger,
     segmentSize: number,
   ) {
     super();
+    this.generation = core.quorum.generation;
     this.buffer = new LogBuffer(core.startLsn);
     this.scanner = new RecordBoundaryScanner(core.startLsn, segmentSize);
     links.on('up', this.nodeUp);
@@ -149,7 +152,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     }
     if (able.length === 0) return null;
     able.sort((a, b) => b - a);
-    const applied = able[Math.min(this.config.writeQuorum, able.length) - 1]!;
+    const applied = able[Math.min(this.core.quorum.writeQuorum, able.length) - 1]!;
     return { applied, lag: Math.max(0, commitLsn - applied) };
   }
 
@@ -227,11 +230,12 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       };
       const onClosed = (): void => done(new DbError('COMPUTE_STOPPED', 'the compute stopped writing'));
       const timer = setTimeout(() => {
-        const up = this.links.connected().length;
+        const { voters, writeQuorum } = this.core.quorum;
+        const up = this.links.connected().filter(({ nodeId }) => voters.includes(nodeId)).length;
         done(
           new DbError(
             'QUORUM_LOST',
-            `no write quorum: ${up} of ${this.config.voters.length} storage nodes are connected, ${this.config.writeQuorum} must hold the log`,
+            `no write quorum: ${up} of ${voters.length} storage nodes are connected, ${writeQuorum} must hold the log`,
             {
               hint: 'Start the missing storage nodes; look at them with: aurora status',
             },
@@ -281,8 +285,12 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
 
   private readonly nodeUp = (client: StorageClient): void => {
     if (this.detach.has(client)) return;
-    const answered = (answer: AppendAnswer): void =>
+    const answered = (answer: AppendAnswer): void => {
+      const { started } = this.core.progress(client.nodeId);
       this.step(client, () => this.core.onAppendAnswer(client.nodeId, answer));
+      // It holds a newer configuration, which it tells when it refuses ours.
+      if (started && !this.core.progress(client.nodeId).started) void this.start(client);
+    };
     const onAck = (ack: AckEvent): void => {
       this.noteApplied(client.nodeId, ack.appliedLsn);
       answered(ack);
@@ -292,13 +300,9 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       answered(gap);
       this.startPump(client);
     };
-    const onNotStarted = (answer: AppendAnswer): void => {
-      answered(answer);
-      void this.start(client);
-    };
-    client.on('ack', onAck).on('refused', answered).on('gap', onGap).on('notStarted', onNotStarted);
+    client.on('ack', onAck).on('refused', answered).on('gap', onGap).on('notStarted', answered);
     this.detach.set(client, () => {
-      client.off('ack', onAck).off('refused', answered).off('gap', onGap).off('notStarted', onNotStarted);
+      client.off('ack', onAck).off('refused', answered).off('gap', onGap).off('notStarted', answered);
     });
     this.core.reconnected(client.nodeId);
     void this.start(client);
@@ -327,7 +331,35 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     } finally {
       this.starting.delete(client);
     }
-    this.startPump(client);
+    // Another configuration, or another life of the node, came meanwhile: what was asked is out of date.
+    const now = this.core.startEpoch(client.nodeId);
+    if (now && now.handshake !== message.handshake && client.isOpen) void this.start(client);
+    else this.startPump(client);
+  }
+
+  /** The core follows a newer configuration: so do the connections, and every node is to start the epoch in it. */
+  private followConfiguration(): void {
+    const { configuration } = this.core.quorum;
+    if (!configuration || configuration.generation <= this.generation) return;
+    this.generation = configuration.generation;
+    this.links.follow(configuration);
+    for (const client of this.links.connected()) void this.start(client);
+  }
+
+  /** Nodes are told, until each has answered, that the configuration is settled: then the next change may begin. */
+  private tellSettled(): void {
+    const { settled, quorum } = this.core;
+    const { configuration } = quorum;
+    if (!configuration || settled !== configuration.generation) return;
+    for (const client of this.links.connected()) {
+      const { nodeId } = client;
+      if ((this.told.get(nodeId) ?? 0) >= settled) continue;
+      this.told.set(nodeId, settled);
+      client.configure({ configuration, settled }).catch((err: unknown) => {
+        this.told.delete(nodeId); // with the next heartbeat again
+        this.log.debug({ node: nodeId, err: errorMessage(err) }, 'a node was not told that all is settled');
+      });
+    }
   }
 
   private step(client: StorageClient, change: () => void): void {
@@ -343,6 +375,8 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       this.emit('fenced', this.fencedError);
       return;
     }
+    this.followConfiguration();
+    this.tellSettled();
     if (this.core.commitLsn > before) {
       this.waitingSinceMs = performance.now();
       this.trim();
@@ -356,6 +390,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
 
   /** Empty appends: they carry the commit LSN, and their answers show that the node lives. */
   private beat(): void {
+    this.tellSettled();
     for (const client of this.links.connected()) {
       const progress = this.core.progress(client.nodeId);
       if (!progress.started) void this.start(client);

@@ -4,6 +4,7 @@ import type { ControlState } from '../engine/control/state.js';
 import { CONDITIONS, MESSAGE_KINDS, STATUSES, type GossipView } from '../engine/gossip/types.js';
 import { COMPUTE_ROLES, RESIGNATIONS } from '../engine/computes/types.js';
 import type { VersionInfo } from '../engine/pages/types.js';
+import { parseConfiguration, type Configuration } from '../engine/quorum/membership.js';
 import type { Life } from '../engine/quorum/types.js';
 import type { NodeStatus } from './node-status.js';
 
@@ -68,6 +69,10 @@ export function messageOf(code: number): Message<Shape> | undefined {
 }
 
 const epochEntry = struct('EpochEntry', { epoch: u64, startLsn: lsn });
+/** Null: none, fixed voters. */
+const configuration = json<Configuration | null>((value) =>
+  value === null ? null : parseConfiguration(value),
+);
 const relFields = { spcOid: u32, dbOid: u32, relNumber: u32, fork: u8 };
 
 // Handshake: Hello, Challenge, Authenticate, Welcome; see auth.ts.
@@ -88,19 +93,26 @@ export const GetStatus = message(16, 'GetStatus', {});
 export const Status = message(17, 'Status', { status: json<NodeStatus>() });
 
 // Log, writer to node. Append has no answer of its own: one Ack tells the durable end after each sync.
-export const Promise_ = message(32, 'Promise', { epoch: u64, writerId: str });
-export const PromiseReply = message(41, 'PromiseReply', { epoch: u64, writerId: str, granted: bool, promisedEpoch: u64, learner: str, scl: lsn, commitLsn: lsn, history: list(epochEntry), life: u32, lives: json<Record<string, number>>() }); // prettier-ignore
-export const StartEpoch = message(42, 'StartEpoch', { epoch: u64, writerId: str, handshake: u32, history: list(epochEntry), life: u32, commitLsn: lsn }); // prettier-ignore
-export const StartEpochReply = message(43, 'StartEpochReply', { epoch: u64, handshake: u32, accepted: bool, promisedEpoch: u64, learner: str, scl: lsn, life: u32 }); // prettier-ignore
+export const Promise_ = message(128, 'Promise', { epoch: u64, writerId: str, configuration }); // prettier-ignore
+export const PromiseReply = message(129, 'PromiseReply', { epoch: u64, writerId: str, granted: bool, promisedEpoch: u64, learner: str, scl: lsn, commitLsn: lsn, history: list(epochEntry), life: u32, lives: json<Record<string, number>>(), generation: u64, configuration }); // prettier-ignore
+export const StartEpoch = message(130, 'StartEpoch', { epoch: u64, writerId: str, handshake: u32, history: list(epochEntry), life: u32, commitLsn: lsn, configuration }); // prettier-ignore
+export const StartEpochReply = message(131, 'StartEpochReply', { epoch: u64, handshake: u32, accepted: bool, promisedEpoch: u64, learner: str, scl: lsn, life: u32, generation: u64, configuration }); // prettier-ignore
 export const Append = message(36, 'Append', { epoch: u64, begin: lsn, commitLsn: lsn, bytes: rest });
-export const Ack = message(44, 'Ack', { epoch: u64, scl: lsn, learner: str, appliedLsn: lsn, life: u32 });
+export const Ack = message(132, 'Ack', { epoch: u64, scl: lsn, learner: str, appliedLsn: lsn, life: u32, generation: u64 }); // prettier-ignore
 export const Refused = message(38, 'Refused', { epoch: u64, promisedEpoch: u64 });
 export const Gap = message(39, 'Gap', { epoch: u64, expected: lsn });
 export const NotStarted = message(40, 'NotStarted', { epoch: u64 });
 
 // A node that lost its memory, to its peers; see engine/quorum/lives.ts.
 export const Register = message(45, 'Register', { nodeId: str, life: u32, token: str });
-export const Registered = message(46, 'Registered', { nodeId: str, life: u32, token: str, voter: bool, promisedEpoch: u64, own: json<Life>(), others: json<Record<string, Life>>() }); // prettier-ignore
+export const Registered = message(133, 'Registered', { nodeId: str, life: u32, token: str, voter: bool, promisedEpoch: u64, own: json<Life>(), others: json<Record<string, Life>>(), configuration, settled: u64 }); // prettier-ignore
+
+// Who holds the volume (engine/quorum/membership.ts).
+/** To every node, also one that is no member any more: this is the newest configuration known here, and so far they are settled. */
+export const Configure = message(134, 'Configure', { configuration, settled: u64 });
+export const Configured = message(135, 'Configured', { generation: u64, settled: u64 });
+export const GetConfiguration = message(136, 'GetConfiguration', {});
+export const ConfigurationOf = message(137, 'ConfigurationOf', { configuration, settled: u64 });
 
 // Log, reading.
 /** `epoch`: of a writer that needs its donor's log, uncommitted tail included; 0 for everyone else. */

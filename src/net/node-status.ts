@@ -1,4 +1,5 @@
 import type { Lsn } from '../engine/lsn.js';
+import type { Configuration } from '../engine/quorum/membership.js';
 import type { EpochHistory, LearnerReason } from '../engine/quorum/types.js';
 
 export type Role = 'compute' | 'peer' | 'tool';
@@ -33,6 +34,7 @@ export interface NodeStatus {
   catchUp: CatchUpStatus;
   /** How full the disk is that the node is on. */
   disk: { freeBytes: number | null; reserveBytes: number; problem: string | null };
+  membership: MembershipStatus;
   /** Null while this node has lost nothing. */
   rebuild: RebuildStatus | null;
   /** History before this LSN is not kept any more; 0 when all of it is. */
@@ -71,6 +73,16 @@ export interface ScrubFinding {
   nodes: string[];
   /** repaired: here; rebuilt: the whole store is, here; theirs: another node is wrong; disputed: nobody can tell. */
   verdict: 'repaired' | 'rebuilt' | 'theirs' | 'disputed';
+}
+
+/** What a node knows of who holds the volume (engine/quorum/membership.ts). */
+export interface MembershipStatus {
+  /** Null: fixed voters. */
+  configuration: Configuration | null;
+  /** Highest generation known to be settled. */
+  settled: number;
+  /** joining: without a vote yet; leaving: it was removed, which is not settled yet; outside: not, or not any more, a member. */
+  state: 'voter' | 'joining' | 'leaving' | 'outside';
 }
 
 /** What a node does about history that nobody needs, and the room that it takes. */

@@ -12,6 +12,7 @@ import type {
   StartEpochAnswer,
 } from '../engine/quorum/types.js';
 import type { RunDigest, ScrubRun } from '../engine/pages/scrub.js';
+import type { Configuration } from '../engine/quorum/membership.js';
 import type { ControlState } from '../engine/control/state.js';
 import type { ComputeBeat, ComputesView } from '../engine/computes/types.js';
 import type { GossipMessage, GossipView } from '../engine/gossip/types.js';
@@ -140,21 +141,36 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
   }
 
   async promise(request: PromiseRequest): Promise<PromiseAnswer> {
-    const reply = await this.request(m.Promise_, request, m.PromiseReply);
-    return { ...reply, learner: learnerOf(reply.learner) };
+    const { configuration = null } = request;
+    const reply = await this.request(m.Promise_, { ...request, configuration }, m.PromiseReply);
+    return { ...reply, learner: learnerOf(reply.learner), ...configurationText(reply) };
   }
 
   /** The node cuts its log to the common point with `history`, adopts it durably, and answers where its log now ends. */
   async startEpoch(message: StartEpoch): Promise<StartEpochAnswer> {
-    const { life = 0, commitLsn = INVALID_LSN } = message;
-    const body = { ...message, history: [...message.history], life, commitLsn };
+    const { life = 0, commitLsn = INVALID_LSN, configuration = null } = message;
+    const body = { ...message, history: [...message.history], life, commitLsn, configuration };
     const reply = await this.request(m.StartEpoch, body, m.StartEpochReply);
-    return { ...reply, learner: learnerOf(reply.learner) };
+    return { ...reply, learner: learnerOf(reply.learner), ...configurationText(reply) };
   }
 
   /** A node that lost its memory tells a peer which life it begins. */
-  register(request: RegisterRequest): Promise<RegisterAnswer> {
-    return this.request(m.Register, request, m.Registered);
+  async register(request: RegisterRequest): Promise<RegisterAnswer> {
+    const reply = await this.request(m.Register, request, m.Registered);
+    return { ...reply, ...configurationText(reply) };
+  }
+
+  /** Tells a node the newest configuration, and how far they are settled. Answers what it then holds. */
+  configure(
+    told: { configuration: Configuration; settled: number },
+    timeoutMs?: number,
+  ): Promise<{ generation: number; settled: number }> {
+    return this.request(m.Configure, told, m.Configured, timeoutMs);
+  }
+
+  /** The configuration that the node holds; null: fixed voters. */
+  configuration(timeoutMs?: number): Promise<{ configuration: Configuration | null; settled: number }> {
+    return this.request(m.GetConfiguration, {}, m.ConfigurationOf, timeoutMs);
   }
 
   append(request: AppendRequest): void {
@@ -403,6 +419,13 @@ export class StorageClient extends EventEmitter<StorageClientEvents> {
     }
     this.emit('close', reason);
   }
+}
+
+/** On the wire a configuration is always there, if only as null. */
+function configurationText(reply: { configuration: Configuration | null }): {
+  configuration: Configuration | undefined;
+} {
+  return { configuration: reply.configuration ?? undefined };
 }
 
 /** One Append as a frame, for appendEncoded. Throws NET_FRAME_TOO_LONG beyond APPEND_BYTES_MAX. */

@@ -80,17 +80,19 @@ export const str: VarField<string> = {
 };
 
 /** JSON of a type that both peers trust each other to send well-formed (the connection is authenticated by then). */
-export function json<T>(): VarField<T> {
+export function json<T>(check: (value: unknown) => T = (value) => value as T): VarField<T> {
   return {
     kind: 'var',
     prefix: 4,
     toBytes: (v) => Buffer.from(JSON.stringify(v), 'utf8'),
     fromBytes: (b) => {
+      let value: unknown;
       try {
-        return JSON.parse(b.toString('utf8')) as T;
+        value = JSON.parse(b.toString('utf8'));
       } catch (cause) {
         throw new DbError('WIRE_BAD_VALUE', 'a JSON field does not parse', { cause });
       }
+      return check(value);
     },
   };
 }

@@ -6,6 +6,7 @@ import { environmentSettings } from '../net/environment-settings.js';
 import { PAGES_MAX } from '../net/messages.js';
 import type { DiskConfig } from './disk-guard.js';
 import type { ScrubConfig } from './scrub-service.js';
+import { parseConfiguration, type Configuration } from '../engine/quorum/membership.js';
 import type { RetentionConfig, VacuumConfig } from './vacuum-service.js';
 
 export interface PeerConfig {
@@ -24,8 +25,16 @@ export interface StorageConfig {
   /** 0 = any free port; see `readyFile`. */
   port: number;
   secretFile: string;
-  /** The other storage nodes of the volume. */
+  /** host:port that others reach this node at, when that is another than it listens on; '' = the same. */
+  advertise: string;
+  /** The other storage nodes of the volume, where no configuration says who they are. */
   peers: PeerConfig[];
+  /** Who holds the volume, as far as whoever starts the node knows; null: `peers` and `quorum`, for ever. */
+  configuration: Configuration | null;
+  /** Highest generation of the configuration that is known to be settled. */
+  settled: number;
+  /** For a node that knows no peer: members to ask, host:port. */
+  join: string[];
   /** Copies, write quorum, read quorum. */
   quorum: { voters: number; write: number; read: number };
   pages: PageStoreOptions;
@@ -66,7 +75,11 @@ export interface StorageConfig {
 export const STORAGE_DEFAULTS = {
   host: '127.0.0.1',
   port: 0,
+  advertise: '',
   peers: [],
+  configuration: null,
+  settled: 0,
+  join: [],
   quorum: { voters: 3, write: 2, read: 2 },
   pages: {},
   ingest: { sliceMs: 2, readBytes: 1024 * 1024, lingerMs: 50 },
@@ -113,6 +126,8 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
     ...STORAGE_DEFAULTS,
     ...input,
     peers: [...(input.peers ?? [])],
+    configuration: input.configuration ? parseConfiguration(input.configuration) : null,
+    join: [...(input.join ?? [])],
     quorum: { ...STORAGE_DEFAULTS.quorum, ...input.quorum },
     ingest: { ...STORAGE_DEFAULTS.ingest, ...input.ingest },
     rebuild: { ...STORAGE_DEFAULTS.rebuild, ...input.rebuild },
@@ -136,6 +151,9 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
       'peers',
       'a list of other nodes {id, host, port}',
     );
+  for (const address of [...config.join, ...(config.advertise === '' ? [] : [config.advertise])])
+    check(endpointOf(address) !== null, 'join, advertise', 'addresses HOST:PORT');
+  check(Number.isInteger(config.settled) && config.settled >= 0, 'settled', 'a generation');
   const { bytesPerSecond, batchPages } = config.rebuild;
   check(
     typeof bytesPerSecond === 'number' && bytesPerSecond >= 0,
@@ -193,6 +211,14 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
   if (config.logFile !== '-') config.logFile = path.resolve(baseDir, config.logFile);
   if (config.readyFile !== '') config.readyFile = path.resolve(baseDir, config.readyFile);
   return config;
+}
+
+/** HOST:PORT, [IPV6]:PORT; null when it is neither. */
+export function endpointOf(address: string): { host: string; port: number } | null {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[3]);
+  const host = match?.[1] ?? match?.[2];
+  return host !== undefined && port >= 1 && port <= 65_535 ? { host, port } : null;
 }
 
 /** Whether redo_verify is on: as the environment says, else as configured, else off. Throws USAGE_CONFIG. */

@@ -12,22 +12,23 @@ import type { LocalState } from '../engine/gossip/index.js';
 import { Ingester } from '../engine/pages/ingest.js';
 import type { OnStoreFault, StoreFault } from '../engine/pages/rocks.js';
 import { LiveVerifier } from '../engine/verify/index.js';
-import { rejoinQuorumOf } from '../engine/quorum/index.js';
+import { quorumOf, rejoinQuorumOf } from '../engine/quorum/index.js';
 import type { NodeStatus } from '../net/node-status.js';
 import { FrameServer } from '../net/server.js';
 import { loadSecret } from '../net/secret.js';
 import { BaseService } from './base-service.js';
 import { CatchUp } from './catch-up.js';
 import { CommittedLog } from './committed-log.js';
-import type { StorageConfig } from './config.js';
 import { DAMAGED_PAGES_FOLDER } from './create-node.js';
 import { DiskGuard, isDiskFull } from './disk-guard.js';
+import { endpointOf, type StorageConfig } from './config.js';
 import { addGossipMetrics } from './gossip-metrics.js';
 import { GossipService } from './gossip-service.js';
 import { serveHttp } from './http.js';
 import { IngestLoop } from './ingest-loop.js';
 import { LogReader } from './log-reader.js';
 import { LogService } from './log-service.js';
+import { MembershipService } from './membership-service.js';
 import { createMetrics, type MetricsSource } from './metrics.js';
 import { NodeApi } from './node-api.js';
 import { PageService } from './page-service.js';
@@ -61,6 +62,7 @@ export class StorageDaemon {
   private readonly catchUp: CatchUp;
   private readonly rebuild: Rebuild;
   private readonly peers: Peers;
+  private readonly membership: MembershipService;
   private readonly gossip: GossipService;
   private readonly vacuum: VacuumService;
   private readonly scrub: ScrubService;
@@ -100,6 +102,7 @@ export class StorageDaemon {
         isFull: () => this.disk.full,
         onTaking: (bytes) => this.disk.taking(bytes),
         onWriteFailed: (err) => this.writeFailed(err),
+        onConfiguration: () => this.membership.changed(),
         onFatal: (err) => this.fail(err),
       },
       logger,
@@ -148,12 +151,25 @@ export class StorageDaemon {
       {
         ...config.rebuild,
         nodeId: config.nodeId,
-        rejoinQuorum: rejoinQuorumOf(config.quorum.voters, config.quorum.read),
+        rejoinQuorum: () => this.rejoinQuorum(),
+      },
+      logger,
+    );
+    this.membership = new MembershipService(
+      acceptor,
+      this.logService,
+      () => this.peers,
+      {
+        nodeId: config.nodeId,
+        volumeId: config.volumeId,
+        secret,
+        peers: config.peers,
+        join: config.join.map((address) => endpointOf(address)!),
       },
       logger,
     );
     this.peers = new Peers(
-      config.peers,
+      this.membership.others,
       {
         secret,
         volumeId: config.volumeId,
@@ -162,6 +178,7 @@ export class StorageDaemon {
         onOpen: (id, client) => client.on('gossip', (message) => this.gossip.receive(id, message)),
       },
       () => {
+        this.membership.learn();
         this.catchUp.wake();
         this.rebuild.wake();
       },
@@ -172,7 +189,7 @@ export class StorageDaemon {
         nodeId: config.nodeId,
         generation: identity.generation,
         intervalMs: config.gossip.intervalMs,
-        peers: config.peers,
+        peers: this.membership.others,
         state: () => this.gossipState(),
       },
       (id) => this.peers.all.find((peer) => peer.id === id)?.client ?? null,
@@ -213,6 +230,7 @@ export class StorageDaemon {
         gossip: this.gossip,
         vacuum: this.vacuum,
         scrub: this.scrub,
+        membership: this.membership,
         onFatal: (err) => this.fail(err),
       },
       logger,
@@ -262,7 +280,8 @@ export class StorageDaemon {
       await daemon.stop();
       throw err;
     }
-    daemon.gossip.start(`${config.host}:${daemon.port}`);
+    daemon.gossip.start(config.advertise === '' ? `${config.host}:${daemon.port}` : config.advertise);
+    daemon.membership.start();
     for (const damage of early) daemon.damaged(damage);
     for (const fault of faults) daemon.storeFault(...fault);
     writeFileSync(path.join(config.dir, 'node.pid'), `${process.pid}\n`);
@@ -305,12 +324,20 @@ export class StorageDaemon {
         reserveBytes: this.config.disk.reserveBytes,
         problem: this.disk.problem,
       },
+      membership: this.membership.status,
       rebuild: this.rebuild.status,
       gcLsn: pages.horizon,
       vacuum: this.vacuum.status(),
       scrub: this.scrub.status,
       metrics: { ...this.metricsSource().totals(), ...this.metricsSource().gauges() },
     };
+  }
+
+  private rejoinQuorum(): number {
+    const { configuration } = this.membership;
+    if (configuration) return quorumOf(configuration).rejoinQuorum;
+    const { voters, write, read } = this.config.quorum;
+    return rejoinQuorumOf(voters, write, read);
   }
 
   private gossipState(): Omit<LocalState, 'load'> {
@@ -338,6 +365,7 @@ export class StorageDaemon {
     const caughtUp = this.catchUp.stop();
     const rebuildStopped = this.rebuild.stop();
     await this.disk.stop();
+    const joined = this.membership.stop();
     await this.vacuum.stop();
     const scrubStopped = this.scrub.stop();
     this.gossip.stop();
@@ -345,6 +373,7 @@ export class StorageDaemon {
     await caughtUp;
     await rebuildStopped;
     await scrubStopped;
+    await joined;
     try {
       await this.logService.sync();
     } catch (err) {

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
-import { commonPoint, formatHistory, type Acceptor, type AppendAnswer, type CommitNotice } from '../engine/quorum/index.js'; // prettier-ignore
+import { commonPoint, formatHistory, type Acceptor, type AppendAnswer, type CommitNotice, type Configuration } from '../engine/quorum/index.js'; // prettier-ignore
 import type {
   IdentityRecord,
   PromiseAnswer,
@@ -34,6 +34,8 @@ export interface LogServiceHooks {
   onTaking(bytes: number): void;
   /** The log cannot be written. */
   onWriteFailed(err: unknown): void;
+  /** The volume's configuration is another now, or known to be settled. */
+  onConfiguration(): void;
   /** A broken invariant: the process must end. */
   onFatal(err: unknown): void;
 }
@@ -56,6 +58,7 @@ export class LogService {
   private syncing = false;
   private readonly stopping = new AbortController();
   private again = false;
+  private knownConfiguration: string;
 
   constructor(
     private readonly acceptor: Acceptor,
@@ -63,7 +66,10 @@ export class LogService {
     private readonly identity: Identity,
     private readonly hooks: LogServiceHooks,
     private readonly logger: Logger,
-  ) {}
+  ) {
+    const { generation, settled } = acceptor.membership;
+    this.knownConfiguration = `${generation} ${settled}`;
+  }
 
   promise(request: PromiseRequest): PromiseAnswer {
     const step = this.acceptor.promise(request);
@@ -81,7 +87,10 @@ export class LogService {
         'this node lost its log: it must be rebuilt before it can follow a writer',
       );
     const step = this.acceptor.startEpoch(message);
-    if (step.kind === 'answer') return step.answer;
+    if (step.kind === 'answer') {
+      if (step.persist) this.save(step.persist);
+      return step.answer;
+    }
     const before = this.log.endLsn;
     this.save(step.persist);
     this.log.setHistory(step.cutAt, step.history);
@@ -97,6 +106,12 @@ export class LogService {
     );
     await this.sync();
     return this.acceptor.startEpochAnswer(message);
+  }
+
+  /** Told of the volume's configuration, by a tool, a writer, or a peer's status. Throws as Acceptor.configure. */
+  configure(configuration: Configuration | null, settled: number): void {
+    const record = this.acceptor.configure(configuration ?? undefined, settled);
+    if (record) this.save(record);
   }
 
   /** From a peer that lost its memory. */
@@ -243,6 +258,12 @@ export class LogService {
       this.hooks.onFatal(err);
       throw err;
     }
+    const { generation, settled } = this.acceptor.membership;
+    const known = `${generation} ${settled}`;
+    if (known === this.knownConfiguration) return;
+    this.knownConfiguration = known;
+    this.logger.info({ generation, settled }, `configuration of generation ${generation}`);
+    this.hooks.onConfiguration();
   }
 
   private write(begin: Lsn, bytes: Buffer): void {

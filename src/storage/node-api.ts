@@ -3,7 +3,7 @@ import { DbError, isDbError } from '../engine/errors.js';
 import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
 import type { ScrubRun } from '../engine/pages/scrub.js';
-import type { AppendAnswer } from '../engine/quorum/index.js';
+import type { AppendAnswer, Configuration } from '../engine/quorum/index.js';
 import { encodeBaseRows } from '../net/base-codec.js';
 import { gossipMessage } from '../net/gossip-codec.js';
 import { encodeManifest, slruName } from '../net/manifest-codec.js';
@@ -16,6 +16,7 @@ import type { BaseService } from './base-service.js';
 import type { CommittedLog } from './committed-log.js';
 import type { GossipService } from './gossip-service.js';
 import type { IngestLoop } from './ingest-loop.js';
+import type { MembershipService } from './membership-service.js';
 import type { LogReader } from './log-reader.js';
 import type { AppendSink, LogService } from './log-service.js';
 import type { PageService } from './page-service.js';
@@ -36,6 +37,7 @@ export interface NodeParts {
   gossip: GossipService;
   vacuum: VacuumService;
   scrub: ScrubService;
+  membership: MembershipService;
   onFatal(err: unknown): void;
 }
 
@@ -62,9 +64,20 @@ interface Route {
   handle: Handler;
 }
 
+/** What a node that is no member of the volume still answers: a writer of an old configuration learns the newer one from its refusals. */
+const OUTSIDERS: readonly number[] = [
+  m.GetStatus,
+  m.GetGossip,
+  m.Configure,
+  m.GetConfiguration,
+  m.Promise_,
+  m.StartEpoch,
+].map((question) => question.code);
+
 const ANYONE: readonly Role[] = ['compute', 'peer', 'tool'];
 const WRITERS: readonly Role[] = ['compute'];
 const PEERS: readonly Role[] = ['peer'];
+const TELLERS: readonly Role[] = ['compute', 'tool'];
 
 /** The requests that a storage node answers, and to whom. */
 export class NodeApi {
@@ -95,6 +108,10 @@ export class NodeApi {
           new DbError('NET_NO_BRANCH', `branch ${frame.branch} does not exist`, { reaction: 'usage' }),
           frame.requestId,
         );
+        return;
+      }
+      if (this.parts.membership.isOutside && !OUTSIDERS.includes(frame.message.code)) {
+        this.refuseOutside(session, frame);
         return;
       }
       if (m.isFrameOf(frame, m.Append)) {
@@ -148,6 +165,7 @@ export class NodeApi {
         ...answer,
         learner: answer.learner ?? '',
         life: answer.life ?? 0,
+        generation: answer.generation ?? 0,
         appliedLsn: this.parts.appliedLsn(),
       });
     else if (answer.kind === 'refused') connection.send(m.Refused, answer);
@@ -159,6 +177,17 @@ export class NodeApi {
     const err = new DbError('NET_PROTOCOL', `a ${session.role} may not send ${frame.message.name}`, {
       reaction: 'usage',
     });
+    session.connection.fail(err, frame.requestId);
+    if (frame.requestId === 0) session.connection.close(err);
+  }
+
+  /** Gossip is dropped: it may come from a peer that has not heard yet. */
+  private refuseOutside(session: Session, frame: m.Frame): void {
+    if (m.isFrameOf(frame, m.Gossip)) return;
+    const { generation } = this.parts.membership.configuration!;
+    const err = new DbError('NODE_REMOVED', `this node is no member of the volume as of generation ${generation}`, {
+      hint: 'Stop it; its folder can be deleted. Members: aurora storage list',
+    }); // prettier-ignore
     session.connection.fail(err, frame.requestId);
     if (frame.requestId === 0) session.connection.close(err);
   }
@@ -206,18 +235,38 @@ export class NodeApi {
       reply.send(m.LeaseHeld, this.parts.vacuum.lease(lease, release)),
     );
     this.route(m.Promise_, WRITERS, (body, reply) => {
-      const answer = logService.promise(body);
-      const { learner, history, life = 0, lives = {} } = answer;
-      reply.send(m.PromiseReply, { ...answer, learner: learner ?? '', history: [...history], life, lives });
+      const answer = logService.promise({ ...body, configuration: body.configuration ?? undefined });
+      const { learner, history, life = 0, lives = {}, generation = 0, configuration = null } = answer;
+      reply.send(m.PromiseReply, {
+        ...answer,
+        learner: learner ?? '',
+        history: [...history],
+        life,
+        lives,
+        generation,
+        configuration,
+      });
     });
     this.route(m.StartEpoch, WRITERS, async (body, reply) => {
-      const answer = await logService.startEpoch(body);
-      reply.send(m.StartEpochReply, { ...answer, learner: answer.learner ?? '', life: answer.life ?? 0 });
+      const answer = await logService.startEpoch({ ...body, configuration: body.configuration ?? undefined });
+      const { learner, life = 0, generation = 0, configuration = null } = answer;
+      reply.send(m.StartEpochReply, { ...answer, learner: learner ?? '', life, generation, configuration });
     });
     this.route(m.Register, PEERS, (body, reply) => {
       const answer = logService.register(body);
-      reply.send(m.Registered, { ...answer, others: { ...answer.others } });
+      const { others, configuration = null, settled = 0 } = answer;
+      reply.send(m.Registered, { ...answer, others: { ...others }, configuration, settled });
     });
+    const known = (): { configuration: Configuration | null; settled: number } => {
+      const { configuration, settled } = this.parts.membership.status;
+      return { configuration, settled };
+    };
+    this.route(m.Configure, TELLERS, ({ configuration, settled }, reply) => {
+      logService.configure(configuration, settled);
+      const now = known();
+      reply.send(m.Configured, { generation: now.configuration?.generation ?? 0, settled: now.settled });
+    });
+    this.route(m.GetConfiguration, ANYONE, (_, reply) => reply.send(m.ConfigurationOf, known()));
     this.route(m.ReadLog, ANYONE, async ({ begin, end, maxBytes, epoch }, reply) => {
       if (begin < log.startLsn)
         throw new DbError('LOG_GONE', `this node's log begins at ${formatLsn(log.startLsn)}, after ${formatLsn(begin)}`, { reaction: 'retry' }); // prettier-ignore

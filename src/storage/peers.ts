@@ -26,52 +26,76 @@ export interface PeersOptions {
 
 /** Connections to the other storage nodes, and what each last said of itself. */
 export class Peers {
-  readonly all: Peer[];
-  private readonly keepers: ConnectionKeeper[];
+  private peers: Peer[] = [];
+  private configs: PeerConfig[] = [];
+  private readonly keepers = new Map<string, ConnectionKeeper>();
   private readonly stopping = new AbortController();
   private readonly polling: Promise<void>;
 
   constructor(
-    configs: PeerConfig[],
+    configs: readonly PeerConfig[],
     private readonly options: PeersOptions,
     /** After each round of questions. */
     private readonly onRound: () => void,
-    logger: Logger,
+    private readonly logger: Logger,
   ) {
-    this.all = configs.map(({ id }) => ({ id, client: null, status: null, lastError: null }));
-    this.keepers = configs.map((config, i) => {
-      const peer = this.all[i]!;
-      return new ConnectionKeeper(
-        config,
-        {
-          secret: options.secret,
-          volumeId: options.volumeId,
-          role: 'peer',
-          clientId: options.nodeId,
-          nodeId: config.id,
-          requestTimeoutMs: 10_000,
-        },
-        {
-          onOpen: (client) => {
-            peer.client = client;
-            options.onOpen?.(peer.id, client);
-            logger.info({ peer: peer.id }, 'peer connected');
-            void this.ask(peer).then(() => this.onRound());
-          },
-          onClose: (err) => {
-            peer.client = null;
-            if (!this.stopping.signal.aborted)
-              logger.info({ peer: peer.id, reason: err?.message }, 'peer lost');
-          },
-          onGiveUp: (err) => {
-            peer.lastError = err.message;
-            logger.error({ peer: peer.id, err }, `peer ${peer.id} refused us: ${err.message}`);
-          },
-        },
-        { backoffMsMin: 100, backoffMsMax: 2000 },
-      );
-    });
+    this.set(configs);
     this.polling = this.poll();
+  }
+
+  get all(): readonly Peer[] {
+    return this.peers;
+  }
+
+  /** From now on these are the peers; connections to those that stay where they were stay, too. */
+  set(configs: readonly PeerConfig[]): void {
+    if (this.stopping.signal.aborted) return;
+    const same = (a: PeerConfig, b: PeerConfig): boolean =>
+      a.id === b.id && a.host === b.host && a.port === b.port;
+    for (const old of this.configs)
+      if (!configs.some((config) => same(config, old))) {
+        this.peers = this.peers.filter(({ id }) => id !== old.id);
+        void this.keepers.get(old.id)?.close();
+        this.keepers.delete(old.id);
+      }
+    this.configs = configs.map(({ id, host, port }) => ({ id, host, port }));
+    for (const config of this.configs) if (!this.keepers.has(config.id)) this.keep(config);
+  }
+
+  private keep(config: PeerConfig): void {
+    const { options, logger } = this;
+    const peer: Peer = { id: config.id, client: null, status: null, lastError: null };
+    this.peers.push(peer);
+    const keeper = new ConnectionKeeper(
+      config,
+      {
+        secret: options.secret,
+        volumeId: options.volumeId,
+        role: 'peer',
+        clientId: options.nodeId,
+        nodeId: config.id,
+        requestTimeoutMs: 10_000,
+      },
+      {
+        onOpen: (client) => {
+          peer.client = client;
+          options.onOpen?.(peer.id, client);
+          logger.info({ peer: peer.id }, 'peer connected');
+          void this.ask(peer).then(() => this.onRound());
+        },
+        onClose: (err) => {
+          peer.client = null;
+          if (!this.stopping.signal.aborted)
+            logger.info({ peer: peer.id, reason: err?.message }, 'peer lost');
+        },
+        onGiveUp: (err) => {
+          peer.lastError = err.message;
+          logger.error({ peer: peer.id, err }, `peer ${peer.id} refused us: ${err.message}`);
+        },
+      },
+      { backoffMsMin: 100, backoffMsMax: 2000 },
+    );
+    this.keepers.set(config.id, keeper);
   }
 
   get connected(): (Peer & { client: StorageClient; status: NodeStatus })[] {
@@ -82,7 +106,7 @@ export class Peers {
 
   async close(): Promise<void> {
     this.stopping.abort();
-    await Promise.all(this.keepers.map((keeper) => keeper.close()));
+    await Promise.all([...this.keepers.values()].map((keeper) => keeper.close()));
     await this.polling;
   }
 

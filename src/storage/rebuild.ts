@@ -32,8 +32,8 @@ import { RebuildSource, type ReadyPeer } from './rebuild-source.js';
 
 export interface RebuildOptions {
   nodeId: string;
-  /** QuorumConfig.rejoinQuorum. */
-  rejoinQuorum: number;
+  /** QuorumConfig.rejoinQuorum, as of now. */
+  rejoinQuorum: () => number;
   /** Page images taken from peers; 0 = as fast as they come. */
   bytesPerSecond: number;
   batchPages: number;
@@ -178,7 +178,7 @@ export class Rebuild {
     const { log } = this.parts;
     const { connected } = this.parts.peers();
     const ahead = connected.filter(({ status }) => status.scl > log.endLsn);
-    if (connected.length < this.options.rejoinQuorum || ahead.length === 0) return false;
+    if (connected.length < this.options.rejoinQuorum() || ahead.length === 0) return false;
     return ahead.every(({ status }) => status.logStart > log.endLsn);
   }
 
@@ -207,7 +207,7 @@ export class Rebuild {
     if (!request) return;
     this.registering = true;
     const asked = peers().connected.map(async ({ id, client }) => {
-      logService.registered(id, await client.register(request), this.options.rejoinQuorum);
+      logService.registered(id, await client.register(request), this.options.rejoinQuorum());
     });
     for (const result of await Promise.allSettled(asked))
       if (result.status === 'rejected')

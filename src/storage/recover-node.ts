@@ -52,6 +52,7 @@ export async function recoverNode(
         lost ? null : log.logState,
         known,
       );
+      if (config.configuration) acceptor.configuredAtStart(config.configuration, config.settled);
       identity.save(acceptor.identity, acceptor.readableLsn);
       const { learner, scl } = acceptor.state;
       if (learner)

@@ -40,7 +40,7 @@ describe('Shipper', function () {
     for (const node of nodes) core.onPromiseAnswer(node.id, node.promise(core.promiseRequest()));
     core.lead(X);
     for (const node of nodes) links.up(node);
-    writer = new VolumeWriter(core, config, links.asLinks(), silent, SEGMENT);
+    writer = new VolumeWriter(core, links.asLinks(), silent, SEGMENT);
     await settle();
     streams = [];
     lost = [];

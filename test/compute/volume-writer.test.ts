@@ -36,7 +36,7 @@ describe('VolumeWriter', () => {
     for (const n of nodes) core.onPromiseAnswer(n.id, n.promise(core.promiseRequest()));
     core.lead(X);
     for (const n of nodes) links.up(n);
-    writer = new VolumeWriter(core, config, links.asLinks(), silent, SEGMENT);
+    writer = new VolumeWriter(core, links.asLinks(), silent, SEGMENT);
     commits = [];
     writer.on('commit', (at) => commits.push(at));
     ({ bytes, records } = buildLog(

@@ -40,7 +40,7 @@ describe('net: connections', () => {
           if (m.isFrameOf(frame, m.GetStatus))
             session.connection.send(m.Status, { status: STATUS }, frame.requestId);
           if (m.isFrameOf(frame, m.Append))
-            session.connection.send(m.Ack, { epoch: frame.body.epoch, scl: (frame.body.begin + frame.body.bytes.length) as Lsn, learner: '', appliedLsn: 0 as Lsn, life: 0 }); // prettier-ignore
+            session.connection.send(m.Ack, { epoch: frame.body.epoch, scl: (frame.body.begin + frame.body.bytes.length) as Lsn, learner: '', appliedLsn: 0 as Lsn, life: 0, generation: 0 }); // prettier-ignore
           if (m.isFrameOf(frame, m.GetLogTail))
             session.connection.fail(new DbError('LOG_DAMAGED', 'at 0/1', { hint: 'wait' }), frame.requestId);
         });
@@ -90,7 +90,15 @@ describe('net: connections', () => {
     await assert.rejects(client.logTail(), (err) => isDbError(err, 'LOG_DAMAGED') && err.hint === 'wait' && err.reaction === 'corrupt'); // prettier-ignore
     client.append({ epoch: 3, begin: 100 as Lsn, commitLsn: 0 as Lsn, bytes: Buffer.alloc(28) });
     const [ack] = await once(client, 'ack');
-    assert.deepEqual(ack, { kind: 'accepted', epoch: 3, scl: 128, learner: null, appliedLsn: 0, life: 0 });
+    assert.deepEqual(ack, {
+      kind: 'accepted',
+      epoch: 3,
+      scl: 128,
+      learner: null,
+      appliedLsn: 0,
+      life: 0,
+      generation: 0,
+    });
   });
 
   it('refuse a wrong secret on either side, a wrong volume, a wrong node', async () => {

@@ -67,6 +67,8 @@ describe('net: wire structs', () => {
       history: [{ epoch: 0, startLsn: 1 as Lsn }],
       life: 0,
       lives: {},
+      generation: 0,
+      configuration: null,
     });
     for (let length = 0; length < frame.length; length++)
       assert.throws(() => m.decodeFrame(frame.subarray(0, length)), (err) => isDbError(err, 'WIRE_SHORT'), `${length}`); // prettier-ignore

@@ -1,9 +1,11 @@
 import { lsn } from '../../src/engine/lsn.js';
+import type { Configuration } from '../../src/engine/quorum/membership.js';
 import type {
   Append,
   AppendAnswer,
   CommitNotice,
   EpochHistory,
+  MembershipRecord,
   PromiseAnswer,
   PromiseRequest,
   RegisterAnswer,
@@ -20,6 +22,7 @@ export type ToNode =
   | { readonly kind: 'start'; readonly body: StartEpoch }
   | { readonly kind: 'append'; readonly body: Append; readonly bytes: readonly number[] }
   | { readonly kind: 'fetch'; readonly epoch: number }
+  | { readonly kind: 'configure'; readonly configuration: Configuration; readonly settled: number }
   | { readonly kind: 'gossip'; readonly news: News }
   | { readonly kind: 'register'; readonly body: RegisterRequest }
   | { readonly kind: 'registered'; readonly body: RegisterAnswer };
@@ -31,6 +34,15 @@ export interface News {
   readonly promisedTo: string;
   readonly commit: CommitNotice | null;
   readonly bytes: readonly number[];
+  readonly membership: MembershipRecord | undefined;
+}
+
+/** A node to the tool that changes the configuration. */
+export interface Configured {
+  readonly generation: number;
+  readonly settled: number;
+  readonly isVoter: boolean;
+  readonly scl: number;
 }
 
 export type ToWriter =

@@ -2,9 +2,10 @@ import { INVALID_LSN, lsn } from '../../src/engine/lsn.js';
 import { Acceptor } from '../../src/engine/quorum/acceptor.js';
 import { commonPoint } from '../../src/engine/quorum/history.js';
 import type { IdentityRecord, LogState } from '../../src/engine/quorum/acceptor.js';
+import type { Configuration } from '../../src/engine/quorum/membership.js';
 import type { Append, EpochHistory, PromiseRequest, StartEpoch } from '../../src/engine/quorum/types.js';
 import type { Checker } from './checker.js';
-import type { News, ToNode, ToWriter } from './messages.js';
+import type { Configured, News, ToNode, ToWriter } from './messages.js';
 import { BASE } from './messages.js';
 import type { World } from './world.js';
 
@@ -61,13 +62,20 @@ export class SimNode {
     private readonly world: World,
     private readonly checker: Checker,
     private readonly syncDelay: number,
-    private readonly reply: (node: string, to: string, message: ToWriter) => void,
-    private readonly peers: { readonly all: () => readonly SimNode[]; readonly rejoinQuorum: number },
+    private readonly reply: (node: string, to: string, message: ToWriter | Configured) => void,
+    private readonly peers: () => readonly SimNode[],
+    /** Null: a node that is to be added, with an empty disk. */
+    configuration: Configuration | null,
   ) {
     const state: LogState = { history: FIRST, scl: BASE, damaged: false };
     this.acceptor = Acceptor.create(state);
-    this.disk = { identity: this.acceptor.identity, log: { bytes: [], history: FIRST }, damaged: false };
     this.live = { bytes: [], history: FIRST };
+    if (configuration) this.acceptor.configure(configuration, configuration.generation);
+    this.disk = { identity: this.acceptor.identity, log: { bytes: [], history: FIRST }, damaged: false };
+    if (configuration) return;
+    this.up = false;
+    this.wipe();
+    this.restart();
   }
 
   get durableLog(): readonly number[] {
@@ -79,7 +87,7 @@ export class SimNode {
   }
 
   get isVoter(): boolean {
-    return this.acceptor.state.learner === null;
+    return this.acceptor.learner === null;
   }
 
   receive(from: string, message: ToNode): void {
@@ -142,9 +150,9 @@ export class SimNode {
     const { log, identity, damaged } = this.disk;
     const state = log && { history: log.history, scl: lsn(BASE + log.bytes.length), damaged };
     this.acceptor = Acceptor.recover(identity, state, INVALID_LSN);
-    if (this.acceptor.state.learner === 'amnesia' && !this.lost)
+    if (this.acceptor.learner === 'amnesia' && !this.lost)
       this.checker.fail(`${this.id} takes itself for amnesic though its disk was never wiped`);
-    if (this.acceptor.state.learner !== 'amnesia' && this.lost && !this.undecided)
+    if (this.acceptor.learner !== 'amnesia' && this.lost && !this.undecided)
       this.checker.fail(`${this.id} votes though its disk was wiped`);
     this.disk.identity = this.acceptor.identity;
     this.disk.log ??= { bytes: [], history: [] };
@@ -160,9 +168,9 @@ export class SimNode {
   private tick(): void {
     if (this.ticking) return;
     this.ticking = true;
-    this.world.after(this.world.between(10, 60), () => {
+    this.world.timer(this.id, this.world.between(10, 60), () => {
       this.ticking = false;
-      if (!this.up || this.acceptor.state.learner !== 'amnesia') return;
+      if (!this.up || this.acceptor.learner !== 'amnesia') return;
       if (!this.busy) this.rebuild();
       this.tick();
     });
@@ -172,7 +180,7 @@ export class SimNode {
     const asked = this.acceptor.registration(this.id, `${this.id} ${++this.registrations}`);
     if (asked) {
       const send = (): void => {
-        for (const peer of this.peers.all())
+        for (const peer of this.peers())
           if (peer !== this) this.tell(peer, { kind: 'register', body: asked.request });
       };
       if (asked.persist) this.persist(asked.persist, send);
@@ -193,7 +201,7 @@ export class SimNode {
   }
 
   private copyState(): void {
-    const { news } = this.world.pick(this.peers.all().filter((peer) => peer !== this));
+    const { news } = this.world.pick(this.peers().filter((peer) => peer !== this));
     if (!news || this.opsDone < this.opsQueued || this.world.chance(0.3)) return;
     const committed = Math.max(0, (news.commit?.commitLsn ?? 0) - BASE);
     const length = this.world.between(0, Math.min(committed, news.bytes.length));
@@ -219,16 +227,23 @@ export class SimNode {
         return this.append(from, message.body, message.bytes);
       case 'gossip':
         return this.learn(message.news);
+      case 'configure': {
+        const { configuration, settled } = message;
+        this.configure(configuration, settled, () => {
+          if (from === 'tool') this.reply(this.id, from, this.configured);
+        });
+        return;
+      }
       case 'register': {
         const { persist, answer } = this.acceptor.register(message.body);
-        const peer = this.peers.all().find((node) => node.id === from)!;
+        const peer = this.peers().find((node) => node.id === from)!;
         const send = (): void => this.tell(peer, { kind: 'registered', body: answer });
         if (persist) this.persist(persist, send);
         else send();
         return;
       }
       case 'registered': {
-        const record = this.acceptor.registered(from, message.body, this.peers.rejoinQuorum);
+        const record = this.acceptor.registered(from, message.body, Infinity);
         if (record) this.persist(record, () => undefined);
         return;
       }
@@ -254,11 +269,26 @@ export class SimNode {
     else send();
   }
 
+  private configure(configuration: Configuration | undefined, settled: number, then: () => void): void {
+    const persist = this.acceptor.configure(configuration, settled);
+    if (persist) this.persist(persist, then);
+    else then();
+  }
+
+  private get configured(): Configured {
+    const { generation, settled } = this.acceptor.membership;
+    return { generation, settled, isVoter: this.isVoter, scl: this.acceptor.state.scl - BASE };
+  }
+
   /** `from` null: relayed by a peer, which wants no answer. */
   private start(from: string | null, message: StartEpoch): void {
     const step = this.acceptor.startEpoch(message);
     if (step.kind === 'answer') {
-      if (from) this.reply(this.id, from, { kind: 'started', body: step.answer });
+      const send = (): void => {
+        if (from) this.reply(this.id, from, { kind: 'started', body: step.answer });
+      };
+      if (step.persist) this.persist(step.persist, send);
+      else send();
       return;
     }
     this.persist(step.persist, () => {
@@ -304,11 +334,17 @@ export class SimNode {
     const at = history.findLast((entry) => entry.startLsn < commitLsn);
     const commit = at ? { epoch: at.epoch, commitLsn } : null;
     const length = Math.min(bytes.length, Math.max(0, this.acceptor.state.scl - BASE));
-    return { history, promisedEpoch, promisedTo, commit, bytes: bytes.slice(0, length) };
+    const { membership } = this.disk.identity ?? {};
+    return { history, promisedEpoch, promisedTo, commit, bytes: bytes.slice(0, length), membership };
   }
 
   /** As the daemon's catch-up: adopts an epoch that a peer has adopted, takes its commit LSN, and copies log as far as the histories agree. */
   private learn(news: News): void {
+    const { configuration, settled = 0 } = news.membership ?? {};
+    this.configure(configuration, settled, () => this.learnLog(news));
+  }
+
+  private learnLog(news: News): void {
     const newest = news.history.at(-1)!;
     const ours = this.acceptor.state;
     if (ours.history.length === 0) return;
@@ -389,8 +425,17 @@ export class SimNode {
       const { bytes, history } = this.disk.log!;
       this.acceptor.durable(lsn(BASE + Math.min(bytes.length, ...cuts)), history.at(-1)!.epoch);
       this.syncing = false;
-      while (this.waiting.length > 0 && this.waiting[0]!.ops <= this.opsDone) this.waiting.shift()!.run();
-      if (this.waiting.length > 0) this.sync();
+      // What an answer says of the identity must be on the disk, too: a real node saves it at one go.
+      if (this.busy) this.inbox.push(() => this.synced());
+      else this.synced();
     });
+  }
+
+  private synced(): void {
+    while (!this.busy && this.waiting.length > 0 && this.waiting[0]!.ops <= this.opsDone)
+      this.waiting.shift()!.run();
+    if (this.waiting.length === 0 || this.syncing) return;
+    if (this.opsDone < this.opsQueued) this.sync();
+    else if (this.busy) this.inbox.push(() => this.synced());
   }
 }

@@ -1,7 +1,9 @@
-import { QuorumConfig } from '../../src/engine/quorum/config.js';
+import { quorumOf, votersOf } from '../../src/engine/quorum/membership.js';
+import type { Configuration } from '../../src/engine/quorum/membership.js';
 import { Checker } from './checker.js';
 import { BASE } from './messages.js';
 import { SimNode } from './node.js';
+import { SimTool } from './tool.js';
 import { World } from './world.js';
 import { SimWriter } from './writer.js';
 
@@ -23,11 +25,16 @@ export interface SimOptions {
   readonly gossip: boolean;
   readonly recordRate: number;
   readonly maxBatch: number;
+  /** How readily the tool begins another change of membership; 0: never. */
+  readonly changeRate: number;
+  /** Clocks run at other speeds, and change theirs. */
+  readonly skew: boolean;
 }
 
 export interface SimResult {
   readonly committed: number;
   readonly epochs: number;
+  readonly changes: number;
   readonly faults: Readonly<Record<string, number>>;
 }
 
@@ -47,8 +54,13 @@ export function optionsOf(seed: number): SimOptions {
     gossip: world.chance(0.6),
     recordRate: world.pick([0.3, 0.9]),
     maxBatch: world.pick([5, 40]),
+    changeRate: world.pick([0, 0.1, 0.5]),
+    skew: world.chance(0.3),
   };
 }
+
+/** Whether all have converged is looked at so often: it costs more than an event. */
+const LOOK_EVERY = 20;
 
 /** One run: a phase of faults, in which nothing acknowledged may be lost, then a healed world, which must converge and commit. */
 export function simulate(options: SimOptions): SimResult {
@@ -58,32 +70,76 @@ export function simulate(options: SimOptions): SimResult {
 class Run {
   private readonly world: World;
   private readonly checker = new Checker();
-  private readonly config: QuorumConfig;
+  private readonly tool: SimTool;
   private readonly nodes = new Map<string, SimNode>();
   private readonly writers: SimWriter[] = [];
   private readonly faults: Record<string, number> = {};
   private wipesLeft: number;
+  /** Configurations that were followed by others, the last one first: writers may still be in it until the next is settled. */
+  private before: Configuration[] = [];
 
   constructor(private readonly options: SimOptions) {
     const { seed, dropRate, duplicateRate, delayTail, quorum } = options;
     this.world = new World(seed, { dropRate, duplicateRate, delayMin: 1, delayTail });
-    const [v, vw, vr] = quorum.split('/').map(Number) as [number, number, number];
-    const ids = Array.from({ length: v }, (_, i) => `node-${i + 1}`);
-    this.config = new QuorumConfig({ voters: ids, writeQuorum: vw, readQuorum: vr });
-    for (const id of ids)
-      this.nodes.set(
-        id,
-        new SimNode(
-          id,
-          this.world,
-          this.checker,
-          options.syncDelay,
-          (node, to, message) =>
-            this.world.send(node, to, () => this.writers.find((w) => w.id === to)?.receive(node, message)),
-          { all: () => [...this.nodes.values()], rejoinQuorum: this.config.rejoinQuorum },
-        ),
-      );
+    const [v, writeQuorum, readQuorum] = quorum.split('/').map(Number) as [number, number, number];
+    const members = Array.from({ length: v }, (_, i) => ({
+      id: `node-${i + 1}`,
+      host: 'h',
+      port: 1,
+      zone: `zone-${(i % 3) + 1}`,
+      voter: true,
+    }));
+    const initial: Configuration = { generation: 1, members, writeQuorum, readQuorum };
+    for (const { id } of members) this.newNode(id, initial);
     this.wipesLeft = options.wipes;
+    this.tool = new SimTool(this.world, initial, { min: v - 1, max: v + 1 }, options.changeRate, {
+      newNode: (id) => this.newNode(id, null),
+      isSound: (next) => this.isSound(next),
+      post: (node, message) =>
+        this.world.send('tool', node, () => this.nodes.get(node)?.receive('tool', message)),
+      nodeIds: () => [...this.nodes.keys()],
+      handsOut: (former) => (this.before = [former]),
+    });
+    if (options.skew) for (const id of [...this.nodes.keys(), 'tool']) this.world.skew(id, this.rate());
+  }
+
+  private newNode(id: string, configuration: Configuration | null): void {
+    const node = new SimNode(
+      id,
+      this.world,
+      this.checker,
+      this.options.syncDelay,
+      (from, to, message) =>
+        this.world.send(from, to, () => {
+          if (!('kind' in message)) this.tool.receive(from, message);
+          else this.writers.find((w) => w.id === to)?.receive(from, message);
+        }),
+      () => [...this.nodes.values()],
+      configuration,
+    );
+    this.nodes.set(id, node);
+  }
+
+  private rate(): number {
+    return this.world.pick([0.2, 0.7, 1, 1.4, 5]);
+  }
+
+  private voters(configuration: Configuration): SimNode[] {
+    return votersOf(configuration).map((id) => this.nodes.get(id)!);
+  }
+
+  /** What a careful tool looks at first: enough voters are there, and no more are lost than may be. */
+  private isSound(configuration: Configuration): boolean {
+    const { writeQuorum, electQuorum } = quorumOf(configuration);
+    const voters = this.voters(configuration);
+    const well = voters.filter((n) => n.up && n.isVoter).length;
+    return well >= Math.max(writeQuorum, electQuorum) && this.mayLose(configuration, null);
+  }
+
+  /** With `node` lost, too, fewer than Vw of the voters are. */
+  private mayLose(configuration: Configuration, node: SimNode | null): boolean {
+    const lost = this.voters(configuration).filter((other) => other.lost || other === node).length;
+    return lost < configuration.writeQuorum;
   }
 
   play(): SimResult {
@@ -93,16 +149,24 @@ class Run {
     this.world.run(this.options.duration);
     this.heal();
     this.converge();
-    return { committed: this.checker.committed.length, epochs: this.writers.length, faults: this.faults };
+    return {
+      committed: this.checker.committed.length,
+      epochs: this.writers.length,
+      changes: this.tool.changes,
+      faults: this.faults,
+    };
   }
 
   private newWriter(): SimWriter {
     // A real compute asks around for the highest epoch; here some guess low, and two may guess the same.
     const seen = [...this.nodes.values()].map((n) => n.acceptor.state.promisedEpoch);
     const epoch = (this.world.chance(0.8) ? Math.max(...seen) : this.world.pick(seen)) + 1;
+    // Started with what the manifest says, or, on a machine that nobody has told, with something older.
+    const known = [...this.nodes.values()].flatMap((n) => n.acceptor.membership.current ?? []);
+    const configuration = this.world.chance(0.7) ? this.tool.configuration : this.world.pick(known);
     const writer = new SimWriter(
       `writer-${this.writers.length + 1}`,
-      this.config,
+      configuration,
       epoch,
       this.world,
       this.checker,
@@ -137,7 +201,8 @@ class Run {
     const writer = world.pick(this.writers.slice(-3));
     const kind = world.pick([
       'crash', 'crash', 'restart', 'restart', 'restart', 'wipe', 'wipe', 'damage', 'heal', 'heal',
-      'writer', 'writer', 'twoWriters', 'pause', 'resume', 'partition', 'join', 'join',
+      'writer', 'writer', 'twoWriters', 'pause', 'resume', 'partition', 'join', 'join', 'zone', 'clock',
+      'tool', 'tool', 'toolCrash',
     ] as const); // prettier-ignore
     this.faults[kind] = (this.faults[kind] ?? 0) + 1;
     if (kind === 'crash') node.crash();
@@ -149,15 +214,21 @@ class Run {
     else if (kind === 'resume') writer.resume();
     else if (kind === 'join') world.partition(new Map());
     else if (kind === 'partition') this.partition();
-    else {
+    else if (kind === 'zone') this.loseZone();
+    else if (kind === 'toolCrash') this.tool.crash();
+    else if (kind === 'tool') this.tool.start();
+    else if (kind === 'clock') {
+      if (this.options.skew) world.skew(world.pick([node.id, writer.id, 'tool']), this.rate());
+    } else {
       this.newWriter();
       if (kind === 'twoWriters') this.newWriter();
     }
   }
 
   private wipe(node: SimNode): void {
-    const lost = [...this.nodes.values()].filter((other) => other.lost && other !== node).length;
-    if (this.wipesLeft === 0 || lost + 1 >= this.config.writeQuorum) return;
+    // Of the last configurations, of which any may still be in use.
+    const inUse = [this.tool.configuration, ...this.before];
+    if (this.wipesLeft === 0 || !inUse.every((configuration) => this.mayLose(configuration, node))) return;
     this.wipesLeft--;
     if (this.world.chance(0.2)) {
       node.giveUp();
@@ -167,6 +238,18 @@ class Run {
     if (this.world.chance(0.3)) node.loseLog();
     else node.wipe();
     if (this.world.chance(0.5)) this.world.after(this.world.between(1, 300), () => node.restart());
+  }
+
+  /** Fire in one zone: all of its nodes end at once, and, as far as may be, so do their disks; then one more. */
+  private loseZone(): void {
+    const zone = `zone-${this.world.between(1, 3)}`;
+    const { members } = this.tool.configuration;
+    const there = members.filter((m) => m.zone === zone).map(({ id }) => this.nodes.get(id)!);
+    const destroyed = this.world.chance(0.5);
+    for (const node of [...there, this.world.pick([...this.nodes.values()])]) {
+      if (destroyed) this.wipe(node);
+      node.crash();
+    }
   }
 
   private partition(): void {
@@ -182,7 +265,11 @@ class Run {
     for (const node of this.nodes.values()) {
       node.restart();
       node.heal();
+      this.world.skew(node.id, 1);
     }
+    this.tool.start();
+    this.tool.finish();
+    for (const { id } of [...this.writers, this.tool]) this.world.skew(id, 1);
     for (const writer of this.writers) if (writer.paused) writer.resume();
   }
 
@@ -191,44 +278,80 @@ class Run {
     this.world.run(this.world.now + 2_000);
     for (const writer of this.writers) writer.stopped = true;
     // Too many lost at once to elect a writer, and so to vote again: nothing is lost, nothing goes on either.
-    const voters = [...this.nodes.values()].filter((n) => n.isVoter).length;
-    if (voters < Math.max(this.config.writeQuorum, this.config.electQuorum)) return;
+    const known = [this.tool.configuration, ...this.before];
+    if (!known.every((configuration) => this.canElect(configuration))) return;
     const before = this.checker.committed.length;
+    const last = this.progress(before, (writer) => {
+      const members = this.tool.configuration.members.map(({ id }) => this.nodes.get(id)!);
+      const whole = members.every(
+        (n) => n.isVoter && n.durableEpoch === writer.core.epoch && n.durableLog.length >= before,
+      );
+      return (
+        whole && this.tool.isDone && writer.core.quorum.generation === this.tool.configuration.generation
+      );
+    });
+    this.sameLogs(last);
+    this.withoutAZone();
+  }
+
+  private canElect(configuration: Configuration): boolean {
+    const { writeQuorum, electQuorum } = quorumOf(configuration);
+    return this.voters(configuration).filter((n) => n.isVoter).length >= Math.max(writeQuorum, electQuorum);
+  }
+
+  /** A writer leads, commits well beyond `before`, and `more` holds. */
+  private progress(before: number, more: (writer: SimWriter) => boolean): SimWriter {
     let last = this.newWriter();
     let patience = this.world.now + 1_000;
-    const limit = this.world.now + 20_000;
+    let lookAt = 0;
     const done = (): boolean => {
+      if (this.world.now < lookAt) return false;
+      lookAt = this.world.now + LOOK_EVERY;
       const stuck = last.core.phase === 'electing' && this.world.now > patience;
       if (last.core.phase === 'fenced' || stuck) {
         last.stopped = true;
         last = this.newWriter();
         patience = this.world.now + 1_000;
       }
-      return (
-        last.commitLength > before + 30 &&
-        [...this.nodes.values()].every(
-          (n) => n.isVoter && n.durableEpoch === last.core.epoch && n.durableLog.length >= before,
-        )
-      );
+      return last.commitLength > before + 30 && more(last);
     };
-    if (!this.world.run(limit, done))
+    if (!this.world.run(this.world.now + 20_000, done))
       this.checker.fail(
         `no progress after healing: phase ${last.core.phase}, committed ${last.commitLength}, was ${before}; ` +
+          `${JSON.stringify(this.tool.configuration)}; ` +
           [...this.nodes.values()]
-            .map((n) => `${n.id}${n.isVoter ? '' : ' (learner)'} ${n.durableLog.length}`)
+            .map(
+              (n) =>
+                `${n.id}${n.isVoter ? '' : ' (learner)'} ${n.durableLog.length} ${n.acceptor.membership.generation}/${n.acceptor.membership.settled}`,
+            )
             .join(', '),
       );
-    this.sameLogs(last);
+    last.stopped = false;
+    return last;
   }
 
+  /** 6/4/3 over three zones: writes go on while any one of them is gone, with a writer that is elected meanwhile. */
+  private withoutAZone(): void {
+    const { members, writeQuorum } = this.tool.configuration;
+    const zone = this.world.pick(members).zone;
+    const there = members.filter((m) => m.zone === zone);
+    if (members.length !== 6 || writeQuorum !== 4 || there.length !== 2) return;
+    for (const writer of this.writers) writer.stopped = true;
+    for (const { id } of there) this.nodes.get(id)!.crash();
+    this.progress(this.checker.committed.length, () => true);
+  }
+
+  /** Members hold what the writer wrote; a node that was removed may hold what nobody ever committed, but not as committed. */
   private sameLogs(writer: SimWriter): void {
     for (const node of this.nodes.values()) {
+      const isMember = this.tool.configuration.members.some(({ id }) => id === node.id);
       const { scl, logEnd } = node.acceptor.state;
-      if (scl > logEnd || scl - BASE > writer.log.length)
+      if (scl > logEnd || (isMember && scl - BASE > writer.log.length))
         this.checker.fail(`${node.id} holds more than was written`);
-      node.durableLog.forEach((byte, i) => {
-        if (byte !== writer.log[i]) this.checker.fail(`${node.id} differs from the writer at ${i}`);
-      });
+      const end = isMember ? node.durableLog.length : node.acceptor.readableLsn - BASE;
+      for (let i = 0; i < end; i++)
+        if (node.durableLog[i] !== writer.log[i])
+          this.checker.fail(`${node.id} differs from the writer at ${i}`);
     }
   }
 }

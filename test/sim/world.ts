@@ -21,6 +21,7 @@ export class World {
   faults: NetworkFaults;
   /** Nodes on different sides cannot talk; a name without a side talks to all. */
   private sides = new Map<string, number>();
+  private readonly rates = new Map<string, number>();
   private heap: Event[] = [];
   private order = 0;
   private state: number;
@@ -49,6 +50,15 @@ export class World {
 
   pick<T>(items: readonly T[]): T {
     return items[this.between(0, items.length - 1)]!;
+  }
+
+  /** Clocks that run fast or slow: a timer of `id` fires after `delay` of its own time. */
+  skew(id: string, rate: number): void {
+    this.rates.set(id, rate);
+  }
+
+  timer(id: string, delay: number, run: () => void): void {
+    this.after(delay / (this.rates.get(id) ?? 1), run);
   }
 
   partition(sides: ReadonlyMap<string, number>): void {

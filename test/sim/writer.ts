@@ -1,5 +1,6 @@
 import { lsn } from '../../src/engine/lsn.js';
-import type { QuorumConfig } from '../../src/engine/quorum/config.js';
+import { quorumOf } from '../../src/engine/quorum/membership.js';
+import type { Configuration } from '../../src/engine/quorum/membership.js';
 import { WriterCore } from '../../src/engine/quorum/writer.js';
 import type { Checker } from './checker.js';
 import { BASE } from './messages.js';
@@ -26,14 +27,14 @@ export class SimWriter {
 
   constructor(
     readonly id: string,
-    private readonly config: QuorumConfig,
+    configuration: Configuration,
     epoch: number,
     private readonly world: World,
     private readonly checker: Checker,
     private readonly post: (from: string, node: string, message: ToNode) => void,
     private readonly options: { recordRate: number; maxBatch: number },
   ) {
-    this.core = new WriterCore({ config, writerId: id, epoch });
+    this.core = new WriterCore({ config: quorumOf(configuration), writerId: id, epoch });
     this.tick();
   }
 
@@ -56,8 +57,9 @@ export class SimWriter {
       this.piled.push(() => this.receive(node, message));
       return;
     }
-    if ('body' in message && 'promisedEpoch' in message.body && message.body.promisedEpoch > this.core.epoch)
-      this.wasRefused = true;
+    const { epoch } = this.core;
+    if ('body' in message && 'promisedEpoch' in message.body && message.body.epoch === epoch)
+      this.wasRefused ||= message.body.promisedEpoch > epoch;
     switch (message.kind) {
       case 'promised':
         this.core.onPromiseAnswer(node, message.body);
@@ -79,17 +81,19 @@ export class SimWriter {
 
   private tick(): void {
     if (this.stopped) return;
-    this.world.after(TICK * (0.5 + this.world.random()), () => this.tick());
+    this.world.timer(this.id, TICK * (0.5 + this.world.random()), () => this.tick());
     if (this.paused) return;
-    const { phase, donor } = this.core;
-    if (phase === 'electing')
-      for (const node of this.config.voters)
+    const { phase, donor, newer } = this.core;
+    if (newer && (phase === 'electing' || phase === 'elected')) this.beginAnew(newer);
+    else if (phase === 'electing')
+      for (const node of this.core.quorum.voters)
         this.post(this.id, node, { kind: 'promise', body: this.core.promiseRequest() });
     else if (phase === 'elected') {
       if (this.world.chance(0.2)) this.core.dropGrant(donor!.nodeId);
       else this.post(this.id, donor!.nodeId, { kind: 'fetch', epoch: this.core.epoch });
     } else if (phase === 'leading') {
       if (this.world.chance(this.options.recordRate)) this.write();
+      this.tellSettled();
       for (const { nodeId, started } of this.core.allProgress()) {
         if (this.world.chance(0.05)) this.core.reconnected(nodeId);
         if (!started) this.start(nodeId);
@@ -102,10 +106,23 @@ export class SimWriter {
     this.observe();
   }
 
+  /** As the compute's election: what was promised in an older configuration does not count. The epoch is a new one, or perhaps the same. */
+  private beginAnew(configuration: Configuration): void {
+    const epoch = this.world.chance(0.5) ? this.core.epoch : this.core.highestEpochSeen + 1;
+    this.core = new WriterCore({ config: quorumOf(configuration), writerId: this.id, epoch });
+  }
+
+  private tellSettled(): void {
+    const { settled, quorum } = this.core;
+    if (!quorum.configuration || settled !== quorum.generation || !this.world.chance(0.3)) return;
+    for (const node of quorum.members)
+      this.post(this.id, node, { kind: 'configure', configuration: quorum.configuration, settled });
+  }
+
   /** Reads the donor's tail: X is the end of its last complete record. */
   private lead(node: string, bytes: readonly number[]): void {
-    const { donor } = this.core;
-    if (!donor || donor.nodeId !== node || bytes.length < donor.scl - BASE) return;
+    const { donor, newer } = this.core;
+    if (newer || !donor || donor.nodeId !== node || bytes.length < donor.scl - BASE) return;
     let end = 0;
     for (let at = 0; at < donor.scl - BASE;) {
       at += bytes[at]! % 100;

@@ -2,7 +2,10 @@ import { DbError } from '../errors.js';
 import { INVALID_LSN, formatLsn, lsn } from '../lsn.js';
 import type { Lsn } from '../lsn.js';
 import { checkHistory, commonPoint, formatHistory, lastLogEpoch } from './history.js';
+import { KnownConfiguration } from './known-configuration.js';
 import { Lives } from './lives.js';
+import { quorumOf } from './membership.js';
+import type { Configuration } from './membership.js';
 import type { AcceptorState, AppendStep, IdentityRecord, LogPosition, LogState, PromiseStep, RegisterStep, StartEpochStep } from './steps.js'; // prettier-ignore
 import type {
   Append,
@@ -11,7 +14,6 @@ import type {
   Epoch,
   EpochHistory,
   LearnerReason,
-  LivesRecord,
   PromiseRequest,
   RegisterAnswer,
   RegisterRequest,
@@ -50,17 +52,19 @@ export class Acceptor {
   private commit: Lsn;
   private learnerReason: LearnerReason | null;
   private readonly lives: Lives;
-  /** The writer of this epoch counts only this life of ours, and had committed so much when it said so. */
-  private counted: { readonly epoch: Epoch; readonly commitLsn: Lsn } | null = null;
+  private readonly configurations: KnownConfiguration;
+  /** The writer of this epoch counts only this life of ours, and had committed so much when it first said so. */
+  private counted: { readonly epoch: Epoch; readonly life: number; readonly commitLsn: Lsn } | null = null;
 
   private constructor(
     promised: { readonly promisedEpoch: Epoch; readonly promisedTo: string },
     log: LogState,
     learner: LearnerReason | null,
     commitLsn: Lsn,
-    lives?: LivesRecord,
+    identity?: Pick<IdentityRecord, 'lives' | 'membership'>,
   ) {
-    this.lives = new Lives(lives);
+    this.lives = new Lives(identity?.lives);
+    this.configurations = new KnownConfiguration(identity?.membership);
     checkHistory(log.history);
     this.promised = promised;
     this.entries = log.history;
@@ -98,18 +102,63 @@ export class Acceptor {
     };
     const learner = amnesia ? 'amnesia' : found.damaged ? 'damaged-log' : null;
     const commitLsn = lsn(Math.min(knownCommitLsn, found.scl));
-    return new Acceptor(promised, found, learner, commitLsn, identity?.lives);
+    return new Acceptor(promised, found, learner, commitLsn, identity ?? undefined);
   }
 
   /** The record to keep in identity.db as of now. */
   get identity(): IdentityRecord {
     const { record } = this.lives;
+    const membership = this.configurations.record;
     return {
       ...this.promised,
       amnesia: this.learnerReason === 'amnesia',
       floor: this.floor,
       ...(record && { lives: record }),
+      ...(membership && { membership }),
     };
+  }
+
+  /** What is known of the volume's configuration. */
+  get membership(): Pick<KnownConfiguration, 'current' | 'generation' | 'settled' | 'isSettled'> {
+    return this.configurations;
+  }
+
+  /**
+   * Told of a configuration, and of the highest generation that is settled. Not null: make it durable before anything else happens. Throws as
+   * KnownConfiguration.learn.
+   */
+  configure(configuration: Configuration | undefined, settled: number): IdentityRecord | null {
+    return this.learn(configuration, settled) ? this.identity : null;
+  }
+
+  /** As it was started with: addresses of its own generation are taken over, too. */
+  configuredAtStart(configuration: Configuration, settled: number): IdentityRecord | null {
+    const learnt = this.learn(configuration, settled);
+    return this.configurations.refresh(configuration) || learnt ? this.identity : null;
+  }
+
+  private learn(configuration: Configuration | undefined, settled: number): boolean {
+    const before = this.configurations.generation;
+    const changed = this.configurations.learn(configuration, settled);
+    // Registered with voters of the former generation: see membership.ts.
+    if (this.configurations.generation > before) this.lives.registerAnew();
+    return changed;
+  }
+
+  /** Of a node that holds a newer generation than the asking writer. */
+  private newerText(theirs: number): { readonly configuration?: Configuration } {
+    const { current, generation } = this.configurations;
+    return current && generation > theirs ? { configuration: current } : {};
+  }
+
+  private get generationText(): { readonly generation?: number } {
+    const { generation } = this.configurations;
+    return generation === 0 ? {} : { generation };
+  }
+
+  /** Why this node is a learner; null: it is none. */
+  get learner(): LearnerReason | null {
+    return this.learnerReason;
   }
 
   get state(): AcceptorState {
@@ -146,14 +195,15 @@ export class Acceptor {
   }
 
   promise(request: PromiseRequest): PromiseStep {
+    const theirs = request.configuration?.generation ?? 0;
+    const learnt = this.learn(request.configuration, 0);
     const repeated =
       request.epoch === this.promised.promisedEpoch && request.writerId === this.promised.promisedTo;
-    const granted = !this.learnerReason && (request.epoch > this.promised.promisedEpoch || repeated);
-    let persist: IdentityRecord | null = null;
-    if (granted && !repeated) {
-      this.promised = { promisedEpoch: request.epoch, promisedTo: request.writerId };
-      persist = this.identity;
-    }
+    const isOld = theirs < this.configurations.generation;
+    const granted =
+      !isOld && !this.learnerReason && (request.epoch > this.promised.promisedEpoch || repeated);
+    if (granted && !repeated) this.promised = { promisedEpoch: request.epoch, promisedTo: request.writerId };
+    const persist = learnt || (granted && !repeated) ? this.identity : null;
     const answer = {
       epoch: request.epoch,
       writerId: request.writerId,
@@ -165,6 +215,8 @@ export class Acceptor {
       history: this.entries,
       ...this.lifeText,
       lives: this.lives.known,
+      ...this.generationText,
+      ...this.newerText(theirs),
     };
     return { persist, answer };
   }
@@ -177,7 +229,11 @@ export class Acceptor {
   /** A peer that lost its memory begins a new life. */
   register(request: RegisterRequest): RegisterStep {
     const changed = this.lives.register(request);
-    const answer = this.lives.answer(request, !this.learnerReason, this.promised.promisedEpoch);
+    const { record } = this.configurations;
+    const answer = {
+      ...this.lives.answer(request, !this.learnerReason, this.promised.promisedEpoch),
+      ...(record && { configuration: record.configuration, settled: record.settled }),
+    };
     return { persist: changed ? this.identity : null, answer };
   }
 
@@ -195,10 +251,20 @@ export class Acceptor {
     return { persist: begun ? null : this.identity, request: this.lives.request(nodeId) };
   }
 
-  /** A peer's answer to registration(). Not null: make it durable before anything else happens. `needed`: QuorumConfig.rejoinQuorum. */
+  /**
+   * A peer's answer to registration(). Not null: make it durable before anything else happens. `needed`: QuorumConfig.rejoinQuorum
+   * of fixed voters; with a configuration it follows from that.
+   */
   registered(from: string, answer: RegisterAnswer, needed: number): IdentityRecord | null {
     if (this.learnerReason !== 'amnesia') return null;
-    const outcome = this.lives.answered(from, answer, needed);
+    const { configuration, settled = 0 } = answer;
+    const learnt = this.learn(configuration, settled);
+    const { generation, current } = this.configurations;
+    const inOurs = (configuration?.generation ?? 0) === generation && settled >= generation;
+    const isVoter = current?.members.some(({ id, voter }) => id === from && voter) ?? true;
+    if (learnt || !inOurs || !isVoter) return learnt ? this.identity : null;
+    const enough = current ? quorumOf(current).rejoinQuorum : needed;
+    const outcome = this.lives.answered(from, answer, enough);
     if (outcome === null) return null;
     if (outcome !== 'again' && outcome > this.promised.promisedEpoch)
       this.promised = { promisedEpoch: outcome, promisedTo: '' };
@@ -216,8 +282,9 @@ export class Acceptor {
     const { epoch, startLsn } = newest;
     if (this.durableEpoch !== epoch || epoch < ceiling || epoch < this.promised.promisedEpoch) return null;
     if (this.durableEnd < startLsn) return null;
-    if (epoch === ceiling && (this.counted?.epoch !== epoch || this.durableEnd < this.counted.commitLsn))
-      return null;
+    const { counted } = this;
+    const isCounted = counted?.epoch === epoch && counted.life === this.lives.current;
+    if (epoch === ceiling && (!isCounted || this.durableEnd < counted.commitLsn)) return null;
     this.lives.rejoined();
     this.learnerReason = null;
     this.floor = this.position;
@@ -267,15 +334,23 @@ export class Acceptor {
       throw new DbError('QUORUM_BAD_HISTORY', `epoch ${epoch} sent the history ${formatHistory(history)}`, {
         reaction: 'bug',
       });
-    if (epoch < this.promised.promisedEpoch)
-      return { kind: 'answer', answer: this.startAnswer(message, false) };
-    if (this.lives.ceiling !== null && message.life === this.lives.current)
-      this.counted = { epoch, commitLsn: message.commitLsn ?? INVALID_LSN };
+    const isOld =
+      message.handshake > 0 && (message.configuration?.generation ?? 0) < this.membership.generation;
+    const learnt = this.learn(message.configuration, 0);
+    const answer = (accepted: boolean): StartEpochStep => ({
+      kind: 'answer',
+      persist: learnt ? this.identity : null,
+      answer: this.startAnswer(message, accepted),
+    });
+    if (isOld || epoch < this.promised.promisedEpoch) return answer(false);
+    const { ceiling, current: life } = this.lives;
+    const isNew = this.counted?.epoch !== epoch || this.counted.life !== life;
+    if (ceiling !== null && message.life === life && isNew)
+      this.counted = { epoch, life, commitLsn: message.commitLsn ?? INVALID_LSN };
     const cutAt = this.cutPoint(history);
     const promised = { promisedEpoch: epoch, promisedTo: message.writerId };
     const changed = epoch > this.promised.promisedEpoch || message.writerId !== this.promised.promisedTo;
-    if (this.durableEpoch === epoch && !changed)
-      return { kind: 'answer', answer: this.startAnswer(message, true) };
+    if (this.durableEpoch === epoch && !changed) return answer(true);
     if (this.entries.at(-1)?.epoch !== epoch) {
       this.entries = history;
       this.end = this.lastCut = cutAt;
@@ -334,7 +409,8 @@ export class Acceptor {
     if (epoch < promisedEpoch) return { kind: 'refused', epoch, promisedEpoch };
     if (this.entries.at(-1)?.epoch !== epoch) return { kind: 'not-started', epoch };
     if (this.durableEpoch !== epoch) return null;
-    return { kind: 'accepted', epoch, scl: this.durableEnd, learner: this.learnerReason, ...this.lifeText };
+    const { durableEnd: scl, learnerReason: learner } = this;
+    return { kind: 'accepted', epoch, scl, learner, ...this.lifeText, ...this.generationText };
   }
 
   /**
@@ -359,7 +435,17 @@ export class Acceptor {
     const { epoch, handshake } = message;
     const { promisedEpoch } = this.promised;
     const { learnerReason: learner, durableEnd: scl } = this;
-    return { epoch, handshake, accepted, promisedEpoch, learner, scl, ...this.lifeText };
+    return {
+      epoch,
+      handshake,
+      accepted,
+      promisedEpoch,
+      learner,
+      scl,
+      ...this.lifeText,
+      ...this.generationText,
+      ...this.newerText(message.configuration?.generation ?? 0),
+    };
   }
 
   private cutPoint(history: EpochHistory): Lsn {

@@ -1,4 +1,5 @@
 import { DbError } from '../errors.js';
+import type { Configuration } from './membership.js';
 
 export interface QuorumOptions {
   /** Node ids that hold a copy of the log: V of them, no duplicates. */
@@ -9,9 +10,14 @@ export interface QuorumOptions {
   readQuorum: number;
 }
 
+/** What a volume of so many copies gets when nobody says otherwise: a majority writes, except 4 of 6 (a zone of two may be gone). */
+export function defaultQuorum(copies: number): { writeQuorum: number; readQuorum: number } {
+  const writeQuorum = copies === 6 ? 4 : Math.floor(copies / 2) + 1;
+  return { writeQuorum, readQuorum: copies - writeQuorum + 1 };
+}
+
 /**
- * Who votes, and how many make a quorum. Immutable: a change of membership makes a new one (and is a later subject; until then
- * the voters of a volume are fixed).
+ * Who votes, and how many make a quorum. Immutable: a change of membership makes a new one (membership.ts).
  *
  * Throws USAGE_BAD_QUORUM unless Vr + Vw > V (a reader meets every acknowledged byte) and 2 * Vw > V (two write quorums meet).
  */
@@ -28,7 +34,11 @@ export class QuorumConfig {
   /** Other voters that must note a new life of a node that lost its memory before it votes again; see lives.ts. */
   readonly rejoinQuorum: number;
 
-  constructor(options: QuorumOptions) {
+  /** `configuration`: what it was made of; null where voters are fixed, as generation 0. */
+  constructor(
+    options: QuorumOptions,
+    readonly configuration: Configuration | null = null,
+  ) {
     const v = options.voters.length;
     const { writeQuorum: vw, readQuorum: vr } = options;
     const sizes = `${v}/${vw}/${vr}`;
@@ -46,7 +56,16 @@ export class QuorumConfig {
     this.writeQuorum = vw;
     this.readQuorum = vr;
     this.electQuorum = electQuorumOf(v, vr);
-    this.rejoinQuorum = rejoinQuorumOf(v, vr);
+    this.rejoinQuorum = rejoinQuorumOf(v, vw, vr);
+  }
+
+  get generation(): number {
+    return this.configuration?.generation ?? 0;
+  }
+
+  /** All that hold a copy or are on their way to. */
+  get members(): readonly string[] {
+    return this.configuration?.members.map(({ id }) => id) ?? this.voters;
   }
 
   isVoter(nodeId: string): boolean {
@@ -58,8 +77,16 @@ function electQuorumOf(copies: number, readQuorum: number): number {
   return Math.max(readQuorum, Math.floor(copies / 2) + 1);
 }
 
-/** For who knows the numbers but not the names of the voters: a storage node. */
-export function rejoinQuorumOf(copies: number, readQuorum: number): number {
+/**
+ * For who knows the numbers but not the names of the voters: a storage node. The first three terms are lives.ts's own; the last two let a step of
+ * membership to the usual next larger and smaller volume keep what membership.ts needs.
+ */
+export function rejoinQuorumOf(copies: number, writeQuorum: number, readQuorum: number): number {
   const elect = electQuorumOf(copies, readQuorum);
-  return Math.max(copies - elect + 1, elect - 1);
+  const neighbour = (v: number): number => {
+    const { readQuorum: vr } = defaultQuorum(v);
+    return Math.max(copies, v) - electQuorumOf(v, vr) + 1;
+  };
+  const own = Math.max(copies - elect + 1, elect - 1, copies - writeQuorum + 1);
+  return Math.max(own, neighbour(copies + 1), copies > 1 ? neighbour(copies - 1) : 0);
 }

@@ -1,6 +1,8 @@
 export * from './types.js';
-export { QuorumConfig, rejoinQuorumOf } from './config.js';
+export { QuorumConfig, defaultQuorum, rejoinQuorumOf } from './config.js';
 export type { QuorumOptions } from './config.js';
+export { checkStep, parseConfiguration, quorumOf, sameConfiguration, votersOf } from './membership.js';
+export type { Configuration, Member } from './membership.js';
 export { checkHistory, commonPoint, formatHistory, historyUpTo, lastLogEpoch } from './history.js';
 export { Acceptor } from './acceptor.js';
 export type {

@@ -114,6 +114,12 @@ export class Lives {
     return this.ceilingEpoch;
   }
 
+  /** The volume has another configuration: a registration with voters of the former one proves nothing any more (membership.ts). */
+  registerAnew(): void {
+    this.ceilingEpoch = null;
+    this.confirmed.clear();
+  }
+
   /** This node votes again. */
   rejoined(): void {
     this.own = { life: this.own.life, token: '' };

@@ -1,6 +1,6 @@
 /** What the Acceptor is made from, what it shows of itself, and what its steps ask of whoever does the I/O. */
 import type { Lsn } from '../lsn.js';
-import type { AppendAnswer, Epoch, EpochHistory, LearnerReason, LivesRecord, PromiseAnswer, RegisterAnswer, StartEpochAnswer } from './types.js'; // prettier-ignore
+import type { AppendAnswer, Epoch, EpochHistory, LearnerReason, LivesRecord, MembershipRecord, PromiseAnswer, RegisterAnswer, StartEpochAnswer } from './types.js'; // prettier-ignore
 
 /** How far a log is: (epoch of its newest part, end), compared in that order. */
 export interface LogPosition {
@@ -18,6 +18,8 @@ export interface IdentityRecord {
   readonly floor: LogPosition;
   /** Absent while no node has ever lost its memory. */
   readonly lives?: LivesRecord;
+  /** Absent while this node was never told a configuration. */
+  readonly membership?: MembershipRecord;
 }
 
 /** What the log on disk holds, read at start (LogStore provides all of it). */
@@ -54,7 +56,12 @@ export interface RegisterStep {
 }
 
 export type StartEpochStep =
-  | { readonly kind: 'answer'; readonly answer: StartEpochAnswer }
+  | {
+      readonly kind: 'answer';
+      /** Not null: make it durable, then answer. Nothing else may be processed in between. */
+      readonly persist: IdentityRecord | null;
+      readonly answer: StartEpochAnswer;
+    }
   | {
       /**
        * In this order, with no other message handled before the log is cut: persist the identity; LogStore.setHistory(cutAt, history); sync; durable(...);

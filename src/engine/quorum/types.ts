@@ -1,4 +1,5 @@
 import type { Lsn } from '../lsn.js';
+import type { Configuration } from './membership.js';
 
 /**
  * Words and messages of the replicated log. Everything here is per branch of a volume; the net layer adds the branch.
@@ -28,6 +29,8 @@ export interface PromiseRequest {
   readonly epoch: Epoch;
   /** Unique per writer process; makes a repeated request harmless and a competing one for the same epoch refused. */
   readonly writerId: string;
+  /** The writer's; a node learns it. Absent: generation 0, fixed voters. */
+  readonly configuration?: Configuration;
 }
 
 export interface PromiseAnswer {
@@ -47,6 +50,10 @@ export interface PromiseAnswer {
   readonly life?: number;
   /** Lives of other nodes that it has noted, by node id. */
   readonly lives?: Readonly<Record<string, number>>;
+  /** Generation that the node holds (membership.ts); absent: 0. Counts only when it is the writer's. */
+  readonly generation?: number;
+  /** The node's configuration when the request's is older: the reason why it grants nothing. */
+  readonly configuration?: Configuration;
 }
 
 /** Elected writer to node: here is the history of my log; cut yours where it differs. */
@@ -64,6 +71,8 @@ export interface StartEpoch {
   readonly life?: number;
   /** With `life`: the writer's commit LSN then; 0 when nothing is committed in this epoch yet. */
   readonly commitLsn?: Lsn;
+  /** As in PromiseRequest. A message that a peer passed on (handshake 0) has none, and is not refused for it. */
+  readonly configuration?: Configuration;
 }
 
 export interface StartEpochAnswer {
@@ -76,6 +85,8 @@ export interface StartEpochAnswer {
   readonly scl: Lsn;
   /** As in PromiseAnswer. */
   readonly life?: number;
+  readonly generation?: number;
+  readonly configuration?: Configuration;
 }
 
 /** Writer to node: bytes [begin, end) of the log. begin === end is a heartbeat that carries the commit LSN. */
@@ -101,6 +112,7 @@ export type AppendAnswer =
       readonly learner: LearnerReason | null;
       /** As in PromiseAnswer. */
       readonly life?: number;
+      readonly generation?: number;
     }
   | { readonly kind: 'refused'; readonly epoch: Epoch; readonly promisedEpoch: Epoch }
   | { readonly kind: 'not-started'; readonly epoch: Epoch }
@@ -143,4 +155,15 @@ export interface RegisterAnswer extends Life {
   /** The answering node's own life, and what it has noted of others. */
   readonly own: Life;
   readonly others: Readonly<Record<string, Life>>;
+  /** What it holds; absent: none, fixed voters. */
+  readonly configuration?: Configuration;
+  /** Highest generation that it knows to be settled. */
+  readonly settled?: number;
+}
+
+/** What a node remembers of the volume's configuration; part of its identity record. */
+export interface MembershipRecord {
+  readonly configuration: Configuration;
+  /** Highest generation known to be settled (membership.ts). */
+  readonly settled: number;
 }

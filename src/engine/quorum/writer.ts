@@ -3,6 +3,8 @@ import { INVALID_LSN, formatLsn, lsn } from '../lsn.js';
 import type { Lsn } from '../lsn.js';
 import type { QuorumConfig } from './config.js';
 import { historyUpTo, lastLogEpoch } from './history.js';
+import { quorumOf } from './membership.js';
+import type { Configuration } from './membership.js';
 import type {
   Append,
   AppendAnswer,
@@ -43,22 +45,21 @@ export interface NodeProgress {
   /** Durable end that it last acknowledged in this epoch. */
   readonly scl: Lsn;
   readonly learner: LearnerReason | null;
+  /** It counts: it has a vote, and holds the writer's generation (membership.ts). */
+  readonly votes: boolean;
   /** It was told the epoch and answered with less log than it had acknowledged: its disk lies. It does not count any more. */
   readonly regressed: boolean;
 }
 
-type Progress = { -readonly [K in keyof NodeProgress]: NodeProgress[K] } & {
+type Progress = { -readonly [K in keyof Omit<NodeProgress, 'votes'>]: NodeProgress[K] } & {
+  /** Generation that it held when it last answered; -1 since we have another one. */
+  generation: number;
   /** The newest life of the node that is known (lives.ts); answers of earlier ones do not count. */
   life: number;
   handshake: number;
   /** scl when the handshake began: a true answer to it cannot be lower. */
   sclAtHandshake: Lsn;
 };
-
-function view(node: Progress): NodeProgress {
-  const { nodeId, started, nextLsn, scl, learner, regressed } = node;
-  return { nodeId, started, nextLsn, scl, learner, regressed };
-}
 
 /**
  * The compute's side of the quorum log: pure, one per attempt to write. Life: send promiseRequest() to all nodes, feed the answers;
@@ -70,11 +71,18 @@ function view(node: Progress): NodeProgress {
  * alone while an older epoch's history stands, for a newer donor could still cut it (Raft's rule of the leader's own term). The
  * durable adoption is what Raft's no-op entry is: it makes the node's log newer than any log without this epoch. So the tail up to X
  * itself commits before the first append, which the compute needs, for it reads its data directory at X.
+ *
+ * The configuration (who votes) may change meanwhile: a node that holds a newer one tells it. A leading writer adopts it by itself, and starts its
+ * epoch at all nodes anew: `configuration` is another then. One that is not leading yet must be given up for a new one with `newer`.
  */
 export class WriterCore {
   readonly writerId: string;
   readonly epoch: Epoch;
-  private readonly config: QuorumConfig;
+  private config: QuorumConfig;
+  private newerConfiguration: Configuration | null = null;
+  private settledGeneration: number;
+  /** Lives of nodes that are known, members or not. */
+  private readonly lives = new Map<string, number>();
   private grants = new Map<string, PromiseAnswer>();
   private nodes = new Map<string, Progress>();
   private current: WriterPhase = 'electing';
@@ -91,22 +99,26 @@ export class WriterCore {
     this.config = options.config;
     this.writerId = options.writerId;
     this.epoch = this.newestEpoch = options.epoch;
-    for (const nodeId of this.config.voters)
-      this.nodes.set(nodeId, {
-        nodeId,
-        started: false,
-        nextLsn: INVALID_LSN,
-        scl: INVALID_LSN,
-        learner: null,
-        regressed: false,
-        life: 0,
-        handshake: 1,
-        sclAtHandshake: INVALID_LSN,
-      });
+    this.settledGeneration = -1;
+    for (const nodeId of this.config.members) this.nodes.set(nodeId, this.newcomer(nodeId));
   }
 
   get phase(): WriterPhase {
     return this.current;
+  }
+
+  get quorum(): QuorumConfig {
+    return this.config;
+  }
+
+  /** A newer configuration than ours, told by a node; null again once it is adopted. */
+  get newer(): Configuration | null {
+    return this.newerConfiguration;
+  }
+
+  /** The generation in which all that was committed before is committed, too (membership.ts); -1: none yet. */
+  get settled(): number {
+    return this.settledGeneration;
   }
 
   get highestEpochSeen(): Epoch {
@@ -139,12 +151,18 @@ export class WriterCore {
     return best;
   }
 
+  /** Of a node that is no member: as of one that never answered. */
   progress(nodeId: string): NodeProgress {
-    return view(this.node(nodeId));
+    return this.view(this.nodes.get(nodeId) ?? this.newcomer(nodeId));
   }
 
   allProgress(): NodeProgress[] {
-    return [...this.nodes.values()].map(view);
+    return [...this.nodes.values()].map((node) => this.view(node));
+  }
+
+  /** False for a node that is not, or not any more, a member of the configuration. */
+  isMember(nodeId: string): boolean {
+    return this.nodes.has(nodeId);
   }
 
   /** Nodes known to hold the log of this epoch beyond `from` (before lead(): none), most advanced first: sources for the tail. */
@@ -156,15 +174,18 @@ export class WriterCore {
   }
 
   promiseRequest(): PromiseRequest {
-    return { epoch: this.epoch, writerId: this.writerId };
+    return { epoch: this.epoch, writerId: this.writerId, ...this.configurationText };
   }
 
   onPromiseAnswer(nodeId: string, answer: PromiseAnswer): void {
     if (answer.epoch !== this.epoch || answer.writerId !== this.writerId) return;
     if (this.refused(answer.promisedEpoch)) return;
     if (this.current !== 'electing' && this.current !== 'elected') return;
+    this.hear(answer.configuration);
+    if (!this.isMember(nodeId)) return;
     this.noteLife(nodeId, answer.life ?? 0);
     for (const [id, life] of Object.entries(answer.lives ?? {})) this.noteLife(id, life);
+    if ((answer.generation ?? 0) !== this.config.generation || !this.config.isVoter(nodeId)) return;
     if ((answer.life ?? 0) < this.node(nodeId).life) return;
     this.node(nodeId).learner = answer.learner;
     if (!answer.granted || answer.learner) return;
@@ -202,15 +223,25 @@ export class WriterCore {
 
   /** Null unless leading. Send it to each node that is not started, and again after each reconnect (reconnected()). */
   startEpoch(nodeId: string): StartEpoch | null {
-    if (this.current !== 'leading') return null;
+    if (this.current !== 'leading' || !this.isMember(nodeId)) return null;
     const { epoch, writerId, ownHistory: history, commit: commitLsn } = this;
     const { handshake, life } = this.node(nodeId);
-    return { epoch, writerId, handshake, history, ...(life > 0 && { life, commitLsn }) };
+    const { configurationText } = this;
+    return {
+      epoch,
+      writerId,
+      handshake,
+      history,
+      ...(life > 0 && { life, commitLsn }),
+      ...configurationText,
+    };
   }
 
   onStartEpochAnswer(nodeId: string, answer: StartEpochAnswer): void {
     if (answer.epoch !== this.epoch || this.refused(answer.promisedEpoch)) return;
-    if (this.current !== 'leading' || !answer.accepted) return;
+    if (this.current !== 'leading') return;
+    this.hear(answer.configuration);
+    if (!answer.accepted || !this.isMember(nodeId)) return;
     const node = this.node(nodeId);
     if (answer.handshake !== node.handshake) return;
     const life = answer.life ?? 0;
@@ -219,6 +250,8 @@ export class WriterCore {
       this.noteLife(nodeId, life);
       if (answer.learner) return; // it waits to hear that its earlier lives do not count any more: the next startEpoch() says so
     }
+    if ((answer.generation ?? 0) !== this.config.generation) return;
+    node.generation = this.config.generation;
     if (answer.scl < node.sclAtHandshake) node.regressed = true;
     if (!node.started) node.nextLsn = answer.scl;
     node.started = true;
@@ -247,8 +280,8 @@ export class WriterCore {
    * come from the donor or any of sources(), the others from the writer.
    */
   nextAppend(nodeId: string, maxBytes: number): Append | null {
-    const node = this.node(nodeId);
-    if (this.current !== 'leading' || !node.started) return null;
+    const node = this.nodes.get(nodeId);
+    if (this.current !== 'leading' || !node?.started) return null;
     const begin = node.nextLsn;
     const end = lsn(Math.max(begin, Math.min(this.end, begin + maxBytes)));
     node.nextLsn = end;
@@ -261,8 +294,14 @@ export class WriterCore {
       this.refused(answer.promisedEpoch);
       return;
     }
-    if (this.current !== 'leading') return;
+    if (this.current !== 'leading' || !this.isMember(nodeId)) return;
     const node = this.node(nodeId);
+    const generation = answer.kind === 'accepted' ? (answer.generation ?? 0) : this.config.generation;
+    if (generation > this.config.generation) {
+      this.reconnected(nodeId); // it will tell its configuration when it refuses to start the epoch with ours
+      return;
+    }
+    if (generation < this.config.generation) return; // late: it has been told ours since
     if (answer.kind === 'not-started') node.started = false;
     else if (answer.kind === 'gap') node.nextLsn = lsn(Math.min(node.nextLsn, answer.expected));
     else if ((answer.life ?? 0) > node.life) this.noteLife(nodeId, answer.life!);
@@ -271,13 +310,14 @@ export class WriterCore {
 
   /** Sends to this node again from what it last acknowledged (a time-out, a lost message). */
   resend(nodeId: string): void {
-    const node = this.node(nodeId);
-    node.nextLsn = node.scl;
+    const node = this.nodes.get(nodeId);
+    if (node) node.nextLsn = node.scl;
   }
 
   /** The connection to a node was made anew, and the node may have restarted: handshake with startEpoch() before the next append. */
   reconnected(nodeId: string): void {
-    const node = this.node(nodeId);
+    const node = this.nodes.get(nodeId);
+    if (!node) return;
     node.started = false;
     node.handshake++;
     node.sclAtHandshake = node.scl;
@@ -286,6 +326,60 @@ export class WriterCore {
   /** The present commit LSN for nodes and replicas; null before anything is committed in this epoch. */
   commitNotice(): CommitNotice | null {
     return this.commit === INVALID_LSN ? null : { epoch: this.epoch, commitLsn: this.commit };
+  }
+
+  private newcomer(nodeId: string): Progress {
+    return {
+      nodeId,
+      started: false,
+      nextLsn: INVALID_LSN,
+      scl: INVALID_LSN,
+      learner: null,
+      regressed: false,
+      generation: -1,
+      life: this.lives.get(nodeId) ?? 0,
+      handshake: 1,
+      sclAtHandshake: INVALID_LSN,
+    };
+  }
+
+  private view(node: Progress): NodeProgress {
+    const { nodeId, started, nextLsn, scl, learner, regressed } = node;
+    return { nodeId, started, nextLsn, scl, learner, regressed, votes: this.counts(node) };
+  }
+
+  private counts(node: Progress): boolean {
+    const isOurs = node.generation === this.config.generation && this.config.isVoter(node.nodeId);
+    return isOurs && !node.learner && !node.regressed;
+  }
+
+  private get configurationText(): { readonly configuration?: Configuration } {
+    const { configuration } = this.config;
+    return configuration ? { configuration } : {};
+  }
+
+  /** A node's configuration is newer than ours. */
+  private hear(configuration: Configuration | undefined): void {
+    if (!configuration || configuration.generation <= (this.newerConfiguration ?? this.config).generation)
+      return;
+    this.newerConfiguration = configuration;
+    if (this.current === 'leading') this.adopt(configuration);
+  }
+
+  /** What was committed stays so; from now on only what nodes answer in the new generation counts. */
+  private adopt(configuration: Configuration): void {
+    this.newerConfiguration = null;
+    this.config = quorumOf(configuration);
+    for (const nodeId of this.nodes.keys())
+      if (!this.config.members.includes(nodeId)) this.nodes.delete(nodeId);
+    for (const nodeId of this.config.members) {
+      const node = this.nodes.get(nodeId);
+      if (!node) this.nodes.set(nodeId, this.newcomer(nodeId));
+      else {
+        node.generation = -1;
+        this.reconnected(nodeId);
+      }
+    }
   }
 
   private node(nodeId: string): Progress {
@@ -300,6 +394,7 @@ export class WriterCore {
    * old answer helped to commit is told to the node with the next startEpoch(), and it does not vote before it has that).
    */
   private noteLife(nodeId: string, life: number): void {
+    this.lives.set(nodeId, Math.max(life, this.lives.get(nodeId) ?? 0));
     const node = this.nodes.get(nodeId);
     if (!node || life <= node.life) return;
     Object.assign(node, { life, started: false, nextLsn: INVALID_LSN, scl: INVALID_LSN, regressed: false });
@@ -326,15 +421,16 @@ export class WriterCore {
   private advance(): void {
     const acked: Lsn[] = [];
     for (const node of this.nodes.values())
-      if (node.scl >= this.start && node.scl > INVALID_LSN && !node.learner && !node.regressed)
-        acked.push(node.scl);
+      if (node.scl >= this.start && node.scl > INVALID_LSN && this.counts(node)) acked.push(node.scl);
     if (acked.length < this.config.writeQuorum) return;
     acked.sort((a, b) => b - a);
     const held = acked[this.config.writeQuorum - 1]!;
     let passed = 0;
     while (passed < this.boundaries.length && this.boundaries[passed]! <= held) passed++;
-    if (passed === 0) return;
-    this.commit = lsn(Math.max(this.commit, this.boundaries[passed - 1]!));
-    this.boundaries.splice(0, passed);
+    if (passed > 0) {
+      this.commit = lsn(Math.max(this.commit, this.boundaries[passed - 1]!));
+      this.boundaries.splice(0, passed);
+    }
+    if (this.commit !== INVALID_LSN && held >= this.commit) this.settledGeneration = this.config.generation;
   }
 }

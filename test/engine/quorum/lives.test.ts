@@ -40,13 +40,14 @@ function register(node: Acceptor, peers: Record<string, Acceptor>, id = 'n'): vo
 
 describe('lives of a node', () => {
   it('need as many others as every election with the node meets, and as every other loss leaves the notes with', () => {
-    assert.equal(rejoinQuorumOf(3, 2), 2);
-    assert.equal(rejoinQuorumOf(6, 3), 3);
+    assert.equal(rejoinQuorumOf(3, 2, 2), 2);
+    assert.equal(rejoinQuorumOf(6, 4, 3), 4);
     for (let v = 3; v <= 9; v++)
       for (let vr = 1; vr <= v; vr++) {
         const elect = Math.max(vr, Math.floor(v / 2) + 1);
-        const needed = rejoinQuorumOf(v, vr);
-        assert.ok(needed <= v - 1 && needed + (elect - 1) > v - 1 && 2 * needed > v - 1, `${v} ${vr}`);
+        const vw = Math.max(v - vr + 1, Math.floor(v / 2) + 1);
+        const needed = rejoinQuorumOf(v, vw, vr);
+        assert.ok(needed + (elect - 1) > v - 1 && 2 * needed > v - 1, `${v} ${vr}`);
       }
   });
 
