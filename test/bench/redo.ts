@@ -13,7 +13,14 @@ import { parseArgs } from 'node:util';
 import { formatLsn } from '../../src/engine/lsn.js';
 import type { ChainsResult, DecodeResult, EngineTask, IngestResult } from './redo-engine.js';
 import { postgresReplay } from './redo-postgres.js';
-import { chainTable, goals, machine, workloadTable, type WorkloadFigures } from './redo-report.js';
+import {
+  chainTable,
+  goals,
+  machine,
+  materialisedSeconds,
+  workloadTable,
+  type WorkloadFigures,
+} from './redo-report.js';
 import {
   bulkWorkload,
   INDEX_KINDS,
@@ -104,7 +111,7 @@ async function measure(recorded: RecordedWal): Promise<WorkloadFigures> {
     chains,
     postgres,
     ingestRatio: postgres.seconds / ingest.seconds,
-    materialisedRatio: postgres.seconds / (ingest.seconds + ingest.readSeconds),
+    materialisedRatio: postgres.seconds / materialisedSeconds(ingest),
   };
 }
 
