@@ -27,6 +27,8 @@ export class ChaosCluster {
   /** How each party reaches the storage nodes. */
   private readonly routes = new Map<string, (Address & { id: string })[]>();
 
+  private destroyed: Promise<void> | null = null;
+
   private constructor(
     readonly base: TestCluster,
     private readonly options: ChaosOptions,
@@ -123,7 +125,13 @@ export class ChaosCluster {
         await fs.copyFile(path.join(this.base.computeDir, name), path.join(to, name));
   }
 
-  async destroy(): Promise<void> {
+  /** Safe to repeat. */
+  destroy(): Promise<void> {
+    this.destroyed ??= this.destroyNow();
+    return this.destroyed;
+  }
+
+  private async destroyNow(): Promise<void> {
     this.healEverything();
     // A stopped process does not even end in order.
     for (const party of this.parties) for (const pid of this.pidsOf(party)) signalIfThere(pid, 'SIGCONT');
