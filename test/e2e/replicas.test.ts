@@ -9,6 +9,9 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { removeReplica } from '../../src/cluster/replicas.js';
+import type { ComputeReport } from '../../src/cluster/status.js';
+import { parseLsn } from '../../src/engine/lsn.js';
+import { aurora } from '../commands/cli.js';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
 import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
@@ -209,6 +212,39 @@ describe('read replicas', function () {
       await computes.start('r1');
     });
     await audit('r1');
+  });
+
+  it('are seen and led by the commands', async () => {
+    const env = { AURORA_HOME: cluster.layout.root };
+    const list = await aurora(['replica', 'list', '--json'], { env });
+    const replicas = JSON.parse(list.stdout) as ComputeReport[];
+    assert.deepEqual(
+      replicas.map(({ name, role, state }) => [name, role, state]),
+      names.map((name) => [name, 'replica', 'running']),
+    );
+    for (const { replica, leaseLsn, commitLsn } of replicas) {
+      assert.ok(replica !== null && leaseLsn !== null && commitLsn === null);
+      assert.ok(parseLsn(replica.replayLsn) <= parseLsn(replica.receivedLsn));
+    }
+    const status = await aurora(['status'], { env });
+    assert.match(status.stdout, /r1 +replica +running[^\n]* B, \d+ ms/);
+    assert.match(status.stdout, /connect to reader: postgresql:.*prefer-standby/);
+    const dsn = await aurora(['status', '--dsn', '--to', 'writer'], { env });
+    assert.match(dsn.stdout, /&target_session_attrs=read-write\n$/);
+    const one = await aurora(['compute', 'status', 'r1', '--json'], { env });
+    assert.equal((JSON.parse(one.stdout) as ComputeReport).port, computes.port('r1'));
+    for (const [args, words] of [
+      [['replica', 'add', 'r1'], /compute "r1" already exists/],
+      [['replica', 'add', 'no/name'], /invalid compute name/],
+      [['replica', 'remove', 'primary'], /is the primary, not a replica/],
+      [['compute', 'start', 'r1'], /already running/],
+      [['promote', 'primary'], /is the primary already/],
+      [['promote', 'nobody'], /there is no compute "nobody"/],
+    ] as const) {
+      const { status: code, stderr } = await aurora([...args], { env });
+      assert.equal(code, 1, args.join(' '));
+      assert.match(stderr, words);
+    }
   });
 
   it('end with the cluster and come back with it', async () => {
