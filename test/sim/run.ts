@@ -27,6 +27,8 @@ export interface SimOptions {
   readonly maxBatch: number;
   /** How readily the tool begins another change of membership; 0: never. */
   readonly changeRate: number;
+  /** How often the tool tells a node of a change. */
+  readonly tellRate: number;
   /** Clocks run at other speeds, and change theirs. */
   readonly skew: boolean;
 }
@@ -54,7 +56,8 @@ export function optionsOf(seed: number): SimOptions {
     gossip: world.chance(0.6),
     recordRate: world.pick([0.3, 0.9]),
     maxBatch: world.pick([5, 40]),
-    changeRate: world.pick([0, 0.1, 0.5]),
+    changeRate: world.pick([0, 0.1, 0.5, 1]),
+    tellRate: world.pick([0.05, 0.3, 0.8]),
     skew: world.chance(0.3),
   };
 }
@@ -75,8 +78,8 @@ class Run {
   private readonly writers: SimWriter[] = [];
   private readonly faults: Record<string, number> = {};
   private wipesLeft: number;
-  /** Configurations that were followed by others, the last one first: writers may still be in it until the next is settled. */
-  private before: Configuration[] = [];
+  /** Configurations that were followed by others, the last one first. */
+  private readonly before: Configuration[] = [];
 
   constructor(private readonly options: SimOptions) {
     const { seed, dropRate, duplicateRate, delayTail, quorum } = options;
@@ -92,13 +95,13 @@ class Run {
     const initial: Configuration = { generation: 1, members, writeQuorum, readQuorum };
     for (const { id } of members) this.newNode(id, initial);
     this.wipesLeft = options.wipes;
-    this.tool = new SimTool(this.world, initial, { min: v - 1, max: v + 1 }, options.changeRate, {
+    this.tool = new SimTool(this.world, initial, { min: v - 1, max: v + 1 }, options, {
       newNode: (id) => this.newNode(id, null),
       isSound: (next) => this.isSound(next),
       post: (node, message) =>
         this.world.send('tool', node, () => this.nodes.get(node)?.receive('tool', message)),
       nodeIds: () => [...this.nodes.keys()],
-      handsOut: (former) => (this.before = [former]),
+      handsOut: (former) => this.before.unshift(former),
     });
     if (options.skew) for (const id of [...this.nodes.keys(), 'tool']) this.world.skew(id, this.rate());
   }
@@ -161,9 +164,9 @@ class Run {
     // A real compute asks around for the highest epoch; here some guess low, and two may guess the same.
     const seen = [...this.nodes.values()].map((n) => n.acceptor.state.promisedEpoch);
     const epoch = (this.world.chance(0.8) ? Math.max(...seen) : this.world.pick(seen)) + 1;
-    // Started with what the manifest says, or, on a machine that nobody has told, with something older.
-    const known = [...this.nodes.values()].flatMap((n) => n.acceptor.membership.current ?? []);
-    const configuration = this.world.chance(0.7) ? this.tool.configuration : this.world.pick(known);
+    // Started with what the manifest says, or, on a machine that nobody has told, with anything older.
+    const isOld = this.world.chance(0.3) && this.before.length > 0;
+    const configuration = isOld ? this.world.pick(this.before) : this.tool.configuration;
     const writer = new SimWriter(
       `writer-${this.writers.length + 1}`,
       configuration,
@@ -227,7 +230,7 @@ class Run {
 
   private wipe(node: SimNode): void {
     // Of the last configurations, of which any may still be in use.
-    const inUse = [this.tool.configuration, ...this.before];
+    const inUse = this.lastConfigurations;
     if (this.wipesLeft === 0 || !inUse.every((configuration) => this.mayLose(configuration, node))) return;
     this.wipesLeft--;
     if (this.world.chance(0.2)) {
@@ -252,10 +255,15 @@ class Run {
     }
   }
 
+  /** The present one and the one before it, in which writers may be until this one is settled. */
+  private get lastConfigurations(): Configuration[] {
+    return [this.tool.configuration, ...this.before.slice(0, 1)];
+  }
+
   private partition(): void {
     const sides = new Map<string, number>();
     for (const id of this.nodes.keys()) sides.set(id, this.world.between(0, 1));
-    for (const { id } of this.writers) sides.set(id, this.world.between(0, 1));
+    for (const { id } of [...this.writers, this.tool]) sides.set(id, this.world.between(0, 1));
     this.world.partition(sides);
   }
 
@@ -278,8 +286,7 @@ class Run {
     this.world.run(this.world.now + 2_000);
     for (const writer of this.writers) writer.stopped = true;
     // Too many lost at once to elect a writer, and so to vote again: nothing is lost, nothing goes on either.
-    const known = [this.tool.configuration, ...this.before];
-    if (!known.every((configuration) => this.canElect(configuration))) return;
+    if (!this.lastConfigurations.every((configuration) => this.canElect(configuration))) return;
     const before = this.checker.committed.length;
     const last = this.progress(before, (writer) => {
       const members = this.tool.configuration.members.map(({ id }) => this.nodes.get(id)!);

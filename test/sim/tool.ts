@@ -37,7 +37,7 @@ export class SimTool {
     private readonly world: World,
     initial: Configuration,
     private readonly sizes: { readonly min: number; readonly max: number },
-    private readonly rate: number,
+    private readonly rates: { readonly changeRate: number; readonly tellRate: number },
     private readonly hooks: ToolHooks,
   ) {
     this.configuration = initial;
@@ -78,7 +78,7 @@ export class SimTool {
     if (!this.running) return;
     const { configuration } = this;
     for (const node of this.hooks.nodeIds())
-      if (this.world.chance(0.7))
+      if (this.world.chance(this.rates.tellRate))
         this.hooks.post(node, { kind: 'configure', configuration, settled: this.isSettled ? configuration.generation : 0 }); // prettier-ignore
     if (this.isSettled) this.next();
   }
@@ -93,7 +93,7 @@ export class SimTool {
       else if (this.busy && world.chance(0.02)) this.step(members.filter((m) => m !== joining));
       return;
     }
-    if (!this.busy || !world.chance(this.rate)) return;
+    if (!this.busy || !world.chance(this.rates.changeRate)) return;
     const count = votersOf(configuration).length;
     if (count < this.sizes.max && (count <= this.sizes.min || world.chance(0.5))) {
       const id = `node-${this.made + 1}`;
