@@ -7,9 +7,7 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type pg from 'pg';
 import { parseLsn } from '../../src/engine/lsn.js';
-import { loadSecret } from '../../src/net/secret.js';
 import type { NodeStatus } from '../../src/net/node-status.js';
-import { StorageClient } from '../../src/net/storage-client.js';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
 import { SmallDisk } from '../helpers/small-disk.js';
@@ -68,23 +66,7 @@ describe('e2e: full disk', function () {
     await eventually(`${n} more transfers`, async () => (await journalRows()) >= before + n, 60_000);
   }
 
-  async function withNode<T>(id: string, use: (client: StorageClient) => Promise<T>): Promise<T> {
-    const node = cluster.storageNodes.find((n) => n.id === id)!;
-    const { volume } = await cluster.status();
-    const client = await StorageClient.connect(node, {
-      secret: loadSecret(cluster.layout.secret),
-      volumeId: volume.id,
-      role: 'tool',
-      clientId: 'test',
-    });
-    try {
-      return await use(client);
-    } finally {
-      client.close();
-    }
-  }
-
-  const nodeStatus = (id: string): Promise<NodeStatus> => withNode(id, (client) => client.status());
+  const nodeStatus = (id: string): Promise<NodeStatus> => cluster.withNode(id, (client) => client.status());
 
   async function becomesFull(id: string): Promise<NodeStatus> {
     disks.get(id)!.fill();
@@ -116,7 +98,7 @@ describe('e2e: full disk', function () {
     assert.equal(status.state, 'disk-full');
     assert.ok(status.scl - scl < MIB, 'it took more log');
     await eventually('its peer knows', async () => {
-      const { members } = await withNode('1', (client) => client.gossipView());
+      const { members } = await cluster.withNode('1', (client) => client.gossipView());
       return members.some(({ id, condition }) => id === '2' && condition === 'disk-full');
     });
     assert.match(status.disk.problem!, /MiB are free, 8 MiB are kept in reserve/);
@@ -130,7 +112,7 @@ describe('e2e: full disk', function () {
       await (await fetch(`http://${host}:${port}/metrics`)).text(),
       /openaurora_storage_disk_full\{.*\} 1/,
     );
-    const served = await withNode('2', async (client) => {
+    const served = await cluster.withNode('2', async (client) => {
       const { relations } = await client.manifest({ lsn: appliedLsn });
       return client.getPages({ ...relations[0]!, blkno: 0, count: 1, lsn: appliedLsn });
     });
@@ -154,7 +136,7 @@ describe('e2e: full disk', function () {
     );
     for (const { id } of cluster.storageNodes) {
       const { appliedLsn } = await nodeStatus(id);
-      await withNode(id, async (client) => {
+      await cluster.withNode(id, async (client) => {
         const { relations } = await client.manifest({ lsn: appliedLsn });
         await client.getPages({ ...relations[0]!, blkno: 0, count: 1, lsn: appliedLsn });
         assert.equal((await client.status()).voter, true);

@@ -20,9 +20,7 @@ import { basePages, baseSlruPages } from '../../src/engine/pages/base.js';
 import { Kind, PageVersionKey, SlruVersionKey, type VersionedKey } from '../../src/engine/pages/keys.js';
 import { PageStore } from '../../src/engine/pages/store.js';
 import { decodeImage, encodeImage } from '../../src/engine/pages/values.js';
-import { loadSecret } from '../../src/net/secret.js';
 import type { NodeStatus } from '../../src/net/node-status.js';
-import { StorageClient } from '../../src/net/storage-client.js';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
 import { withStorageSettings } from '../helpers/storage-settings.js';
@@ -73,24 +71,7 @@ describe('e2e: scrub', function () {
   const folder = (id: string): string => cluster.storageNodes.find((node) => node.id === id)!.dir;
   const start = (id: string): Promise<void> => withStorageSettings(SETTINGS, () => cluster.startStorage(id));
 
-  async function withNode<T>(id: string, use: (client: StorageClient) => Promise<T>): Promise<T> {
-    const { volume } = await cluster.status();
-    const node = cluster.storageNodes.find((n) => n.id === id)!;
-    const secret = loadSecret(cluster.layout.secret);
-    const client = await StorageClient.connect(node, {
-      secret,
-      volumeId: volume.id,
-      role: 'tool',
-      clientId: 'test',
-    });
-    try {
-      return await use(client);
-    } finally {
-      client.close();
-    }
-  }
-
-  const status = (id: string): Promise<NodeStatus> => withNode(id, (client) => client.status());
+  const status = (id: string): Promise<NodeStatus> => cluster.withNode(id, (client) => client.status());
 
   async function untilStatus(
     id: string,
@@ -110,7 +91,7 @@ describe('e2e: scrub', function () {
   /** Block 5 of the quiet table, as the node serves it. */
   async function block(id: string): Promise<Buffer> {
     const lsn = parseLsn((await cluster.status()).volume.commitLsn!);
-    return withNode(id, async (client) => {
+    return cluster.withNode(id, async (client) => {
       await client.waitApplied({ lsn, timeoutMs: 60_000 });
       return client.getPages({ ...quiet, fork: 0, blkno: 5, count: 1, lsn });
     });

@@ -19,6 +19,8 @@ import {
 } from '../../src/cluster/start.js';
 import { clusterStatus, type ClusterReport } from '../../src/cluster/status.js';
 import { stopCluster, type StopMode } from '../../src/cluster/stop.js';
+import { loadSecret } from '../../src/net/secret.js';
+import { StorageClient } from '../../src/net/storage-client.js';
 
 const run = promisify(execFile);
 
@@ -207,6 +209,19 @@ export class TestCluster {
       await startStorageNode(this.layout, manifest, manifest.volume, node, PATIENCE_MS);
     } finally {
       manifest.close();
+    }
+  }
+
+  /** A tool's connection to a storage node, for as long as `use` takes. */
+  async withNode<T>(id: string, use: (client: StorageClient) => Promise<T>): Promise<T> {
+    const node = this.storageNodes.find((n) => n.id === id)!;
+    const volumeId = this.withManifest((manifest) => manifest.volume.volumeId);
+    const secret = loadSecret(this.layout.secret);
+    const client = await StorageClient.connect(node, { secret, volumeId, role: 'tool', clientId: 'test' });
+    try {
+      return await use(client);
+    } finally {
+      client.close();
     }
   }
 
