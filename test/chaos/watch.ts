@@ -121,6 +121,8 @@ export class Watch {
 function shorten(text: string): string {
   return text
     .replace(/[0-9A-F]+\/[0-9A-F]+/g, 'X/X')
+    .replace(/(^| )\/\S+/g, '$1…')
+    .replace(/\d+ MiB/g, 'n MiB')
     .replace(/\d+ of \d+ \(\d+ %\)/, 'n of n')
     .slice(0, 90);
 }
