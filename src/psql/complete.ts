@@ -7,7 +7,7 @@ import { expandTilde } from './io.js';
 import { KEYWORDS } from './keywords.js';
 import type { Session } from './session.js';
 
-const DESCRIBE = 'd dt di ds dv dm dn du dg df da do dx dp dT dD db dL dE dP dconfig des det deu dew dy drg drds ddp dl l z sf sv'.split(' '); // prettier-ignore
+const DESCRIBE = 'd dt di ds dv dm dn du dg df da do dO dx dX dp dT dD db dL dE dP dA dAc dAf dAo dAp dc dC dd dF dFd dFp dFt dRp dRs dconfig des det deu dew dy drg drds ddp dl l z sf sv'.split(' '); // prettier-ignore
 
 const RELATION = "c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 const BY_COMMAND: Record<string, string> = {

@@ -29,6 +29,12 @@ export const COMMANDS_18 = [
   '\\dT+ app.*',
   '\\do+ app.###',
   '\\dx',
+  '\\dRp',
+  '\\dO app.*',
+  '\\dOS "C"',
+  '\\dC+ json',
+  '\\dAo+ btree bool_ops',
+  '\\dRs+',
   '\\l',
   '\\lx template1',
 ];
@@ -94,6 +100,9 @@ create foreign table app.far (id int options (column_name 'ID') not null) server
 create operator app.### (leftarg = int, rightarg = int, function = int4pl);
 alter default privileges in schema app grant select on tables to reader;
 alter role reader in database postgres set work_mem = '1MB';
+comment on constraint name_length on app.customers is 'at least two';
+comment on trigger customers_touch on app.customers is 'touches';
+comment on rule orders_log on app.orders is 'logs';
 create table "Odd Name" ("A column" int, "x""y" text);
 `;
 
@@ -131,6 +140,20 @@ export const DESCRIBE_CASES: Case[] = [
   d('\\des', '\\des+', '\\dew', '\\dew+', '\\deu', '\\deu+', '\\det app.*', '\\det+ app.*'),
   d('\\dy', '\\dconfig work_mem', '\\dconfig *_mem', '\\dP app.*', '\\dPi app.*', '\\dPn app.*', '\\dPt'),
   d('\\dx+', '\\dx+ nosuch', '\\dvm+ app.*'),
+  d('\\dAc btree int4', '\\dAc brin', '\\dAc+ hash text', '\\dAc nosuch', '\\dAc btree app.mood'),
+  d('\\dAf btree int4', '\\dAf gin', '\\dAf+ hash', '\\dAf brin oid'),
+  d(
+    '\\dAo hash float_ops',
+    '\\dAo btree integer_ops',
+    '\\dAp hash',
+    '\\dAp+ brin bool_*',
+    '\\dAp btree float_ops',
+  ),
+  d('\\dc', '\\dc pg_catalog.*latin1*', '\\dcS *koi8*', '\\dc+ *big5*'),
+  d('\\dC int4', '\\dC nosuch', '\\dC json', '\\dC pg_catalog.bool'),
+  d('\\dd', '\\dd app.*', '\\dd nosuch', '\\ddS *_ops'),
+  d('\\dF', '\\dF simple', '\\dFd eng*', '\\dFd+ simple', '\\dFp', '\\dFt', '\\dFt+ simple', '\\dF nosuch'),
+  d('\\dX', '\\dX app.*', '\\dRs', '\\dRs nosuch'),
   d('\\dn nosuch extra', '\\dn a.b.c', '\\dx a.b'),
   {
     name: 'listings in other formats',

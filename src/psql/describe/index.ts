@@ -11,6 +11,7 @@ import {
   listSchemas,
   listTypes,
 } from './objects.js';
+import { listAccessMethods, listCasts, listComments, RARE_LISTINGS } from './rare-listings.js';
 import { SIMPLE_LISTINGS } from './simple-listings.js';
 import type { DescribeOptions } from './options.js';
 import { listPartitioned, listPrivileges, listRelations } from './relations.js';
@@ -65,6 +66,17 @@ function find(name: string): Describer | null {
     return (session, options) => listPartitioned(session, name.slice(2), options);
   if (/^dx/.test(name) && name.includes('+'))
     return (session, { pattern }) => listExtensionContents(session, pattern);
+  if (/^dA[cfop]\+?x?$/.test(name))
+    return (session, { pattern }, next) =>
+      listAccessMethods(session, name, pattern, pattern === null ? null : next());
+  if (/^dC[x+]*$/.test(name))
+    return (session, { pattern, isVerbose }) => listCasts(session, pattern, isVerbose);
+  if (/^dd[Sx]*$/.test(name))
+    return (session, { pattern, withSystem }) => listComments(session, pattern, withSystem);
+  const rare = Object.keys(RARE_LISTINGS).find((key) => new RegExp(`^${key}[S+x]*$`).test(name));
+  if (rare)
+    return (session, { pattern, isVerbose, withSystem }) =>
+      printListing(session, RARE_LISTINGS[rare]!(isVerbose, withSystem || pattern !== null), pattern);
   const simple = Object.keys(SIMPLE_LISTINGS).find((key) => new RegExp(`^${key}[S+x]*$`).test(name));
   if (simple)
     return (session, { pattern, isVerbose, withSystem }) =>
