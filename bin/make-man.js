@@ -44,7 +44,7 @@ function paragraphs(value) {
 function flagTitle(flag) {
   const value =
     flag.type === 'option'
-      ? ` \\fI${text(flag.helpValue ?? (flag.options ?? []).join('|') ?? 'VALUE')}\\fR`
+      ? ` \\fI${text(flag.helpValue ?? ((flag.options ?? []).join('|') || 'VALUE'))}\\fR`
       : '';
   const long = `\\fB\\-\\-${flag.allowNo ? '[no\\-]' : ''}${text(flag.name)}\\fR`;
   return (flag.char ? `\\fB\\-${flag.char}\\fR, ${long}` : long) + value;
@@ -95,7 +95,7 @@ function commandPage(command, seeAlso) {
     ['DESCRIPTION', paragraphs([command.summary, command.description].filter(Boolean).join('\n\n'))],
     ['OPTIONS', options.join('\n')],
     ['EXAMPLES', examples.join('\n')],
-    ['SEE ALSO', seeAlso.map((id) => `.BR aurora\\-${text(id)} (1)`).join(',\n')],
+    ['SEE ALSO', seeAlso.map((id) => `.BR ${text(id)} (1)`).join(',\n')],
   ]);
 }
 
@@ -117,7 +117,7 @@ function overviewPage(commands, description) {
     [
       'EXIT STATUS',
       paragraphs(
-        '0 on success, 1 on failure. "aurora status": 3 when the cluster is not running, 4 when there is none. "aurora psql": as psql. 128 and the number of the signal when interrupted.',
+        '0 on success, 1 on failure. "aurora status": 3 when the cluster is not running, 4 when there is none. "aurora psql": as psql. "aurora isready": as pg_isready. 128 and the number of the signal when interrupted.',
       ),
     ],
   ]);
@@ -131,8 +131,12 @@ const description = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'ut
 const pages = new Map([['aurora.1', overviewPage(commands, description)]]);
 for (const command of commands) {
   const name = command.id.replaceAll(':', '-');
-  const others = commands.map(({ id }) => id.replaceAll(':', '-')).filter((id) => id !== name);
-  pages.set(`aurora-${name}.1`, commandPage(command, others));
+  // The commands of its topic; the overview lists them all.
+  const topic = command.id.split(':')[0];
+  const others = commands
+    .filter(({ id }) => id !== command.id && id.split(':')[0] === topic)
+    .map(({ id }) => `aurora-${id.replaceAll(':', '-')}`);
+  pages.set(`aurora-${name}.1`, commandPage(command, ['aurora', ...others]));
 }
 
 mkdirSync(DIR, { recursive: true });

@@ -3,7 +3,7 @@ import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { defaultServer } from '../../src/cluster/default-server.js';
 import { promptPassword } from '../../src/cluster/prompt.js';
 import { DbError } from '../../src/engine/errors.js';
-import { formatLsn, parseLsn } from '../../src/engine/lsn.js';
+import { formatLsn, parseLsn, type Lsn } from '../../src/engine/lsn.js';
 import { lsnFlag } from '../../src/inspect/flags.js';
 import { diffPages, diffText, type PageDiff } from '../../src/inspect/page-diff.js';
 import { formatPage } from '../../src/inspect/page-print.js';
@@ -56,19 +56,18 @@ SPC/DB/REL in numbers, for which one running storage node is enough.`;
     const root = this.requireCluster(flags.pgdata);
     const block = blockNumber(args.block);
     const fork = parseFork(flags.fork);
+    const diff = flags.diff === undefined ? null : diffRange(flags.diff);
     const volume = await VolumeTool.open(root);
     try {
       const relation = await resolveRelation(args.relation, defaultServer(root)!, flags.db, () =>
         promptPassword('Password: '),
       );
-      if (flags.diff !== undefined) {
-        const [from, to] = flags.diff.split('..').map((text) => parseLsn(text));
-        if (to !== undefined && to < from!)
-          throw new DbError('USAGE_LSN', `LSN ${formatLsn(to)} is before ${formatLsn(from!)}`);
+      if (diff !== null) {
+        const { from, to } = diff;
         const before = await pageReport(volume, relation, fork, block, from);
-        const diff = diffPages(before, await pageReport(volume, relation, fork, block, to));
-        this.log(diffText(diff));
-        return diff;
+        const changes = diffPages(before, await pageReport(volume, relation, fork, block, to));
+        this.log(diffText(changes));
+        return changes;
       }
       const report = await pageReport(volume, relation, fork, block, flags.lsn);
       this.log(formatPage(report));
@@ -86,6 +85,16 @@ function joinDiff(argv: readonly string[]): string[] {
   const at = argv.indexOf('--diff');
   if (at < 0 || !LSN.test(argv[at + 1] ?? '') || !LSN.test(argv[at + 2] ?? '')) return [...argv];
   return [...argv.slice(0, at + 1), `${argv[at + 1]}..${argv[at + 2]}`, ...argv.slice(at + 3)];
+}
+
+/** `LSN1..LSN2` or `LSN1`. Throws USAGE_LSN. */
+function diffRange(text: string): { from: Lsn; to: Lsn | undefined } {
+  const [first, second] = text.split('..');
+  const from = parseLsn(first!);
+  const to = second === undefined ? undefined : parseLsn(second);
+  if (to !== undefined && to < from)
+    throw new DbError('USAGE_LSN', `LSN ${formatLsn(to)} is before ${formatLsn(from)}`);
+  return { from, to };
 }
 
 function blockNumber(text: string): number {

@@ -228,7 +228,8 @@ async function initdbInto(
     args.push(`--pwfile=${file}`);
   }
   await runInitdb(install, pgdata, args);
-  await fs.appendFile(path.join(pgdata, 'postgresql.conf'), `\n${await readTemplate('postgresql.conf')}`);
+  for (const name of ['postgresql.conf', 'pg_hba.conf'])
+    await fs.appendFile(path.join(pgdata, name), `\n${await readTemplate(name)}`);
 }
 
 /**

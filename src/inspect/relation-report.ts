@@ -11,6 +11,9 @@ const PARALLEL = 32;
 /** Steps back in a page's history; a page with more is counted up to there. */
 const CHAINS_MAX = 10_000;
 
+/** Versions that stand alone; all others are changes upon one. */
+const WHOLE: ReadonlySet<string> = new Set(['coalesced', 'image', 'zero']);
+
 export interface ForkReport {
   fork: string;
   blocks: number;
@@ -46,7 +49,6 @@ export interface RelationReportOptions {
   node?: string | undefined;
   /** As of this LSN; default: what each node has applied. */
   lsn?: Lsn | undefined;
-  /** Pages looked at; default: all. */
   onProgress?(done: number, total: number): void;
 }
 
@@ -131,7 +133,7 @@ async function countNode(
       const versions = await allVersions(client, { ...rel, fork: number, blkno }, at, gcLsn);
       if (versions.length > 0) counted.storedPages++;
       for (const { kind, bytes } of versions) {
-        if (kind === 'image') counted.images++;
+        if (WHOLE.has(kind)) counted.images++;
         else counted.deltas++;
         counted.bytes += bytes;
       }

@@ -24,6 +24,7 @@ export function walSummary(kind: SummaryKind, per: 'rmgr' | 'record'): WalSummar
 }
 
 const BAR_MAX = 40;
+/** In place of a relation, for records that change no block. */
 const NONE = 'none';
 
 class Span {
@@ -145,7 +146,7 @@ class ByRelation implements WalSummary {
       rows,
       width,
     );
-    return `${this.span.title('WAL by relation')} ("${NONE}": records without a block):\n${paintLines(lines)}`;
+    return `${this.span.title('WAL by relation')}:\n${paintLines(lines)}`;
   }
 
   json(): object {
