@@ -49,8 +49,8 @@ export class ComputeDaemon {
   private checkpointAfter: Lsn = INVALID_LSN;
   private resigned: Resignation = 'no';
   private successor = '';
-  /** Computes that were our replicas: one of them that fences us was promoted, and we become its replica. */
-  private readonly replicasSeen = new Set<string>();
+  /** Computes that were replicas, or our primary: one of them that fences us was promoted, and we become its replica. */
+  private readonly members = new Set<string>();
   /** Ends a start that is under way. */
   private readonly stopping = new AbortController();
   private readonly crashes = new CrashCount();
@@ -206,11 +206,22 @@ export class ComputeDaemon {
       if (this.stopMode !== null) return null;
       if (await this.yields(first)) return 'replica';
       if (this.state !== 'promoting') this.state = 'starting';
-      const term = first ? await Term.start(this.context, this.stopping.signal) : await this.startAgain();
+      let term: Term;
+      try {
+        term = first ? await Term.start(this.context, this.stopping.signal) : await this.startAgain();
+      } catch (err) {
+        // Another one was promoted at the same time, and won.
+        if (isDbError(err) && err.reaction === 'fence' && (await this.fencedByMember())) return 'replica';
+        throw err;
+      }
       first = false;
       this.term = term;
       this.lastEpoch = term.parts.writer.epoch;
-      writePrimaryNote(config.socketDir, { name: config.name, epoch: this.lastEpoch });
+      try {
+        writePrimaryNote(config.socketDir, { name: config.name, epoch: this.lastEpoch });
+      } catch (err) {
+        log.warn({ err: errorMessage(err) }, 'who is the primary could not be noted for the commands');
+      }
       this.started();
       const duties = new PrimaryDuties(this.beacon, term, log);
       const reason = await term.ended;
@@ -225,7 +236,7 @@ export class ComputeDaemon {
       this.problem = reason.message;
       if (reason.reaction === 'fence') {
         this.state = 'fenced';
-        if (await this.fencedByReplica()) return 'replica';
+        if (await this.fencedByMember()) return 'replica';
         throw reason;
       }
       this.crashes.add(reason);
@@ -320,7 +331,7 @@ export class ComputeDaemon {
   /** Whether another primary lives, whose replica this compute then is. */
   private async yields(first: boolean): Promise<boolean> {
     const { config, log } = this.context;
-    if (this.state === 'promoting' || (!config.yields && this.replicasSeen.size === 0)) return false;
+    if (this.state === 'promoting' || (!config.yields && this.members.size === 0)) return false;
     if (first)
       await untilStopped(
         this.beacon.answered(knownQuorum(this.context).readQuorum, HEAR_MS),
@@ -356,16 +367,16 @@ export class ComputeDaemon {
     return false;
   }
 
-  private async fencedByReplica(): Promise<boolean> {
+  private async fencedByMember(): Promise<boolean> {
     const { links, log } = this.context;
     const statuses = await Promise.allSettled(links.connected().map((client) => client.computes(HEAR_MS)));
     const told = statuses.flatMap((status) => (status.status === 'fulfilled' ? [status.value] : []));
     const newest = told.sort((a, b) => b.promisedEpoch - a.promisedEpoch)[0];
     const by = newest ? computeOfWriter(newest.promisedTo) : null;
-    const follows = by !== null && this.replicasSeen.has(by);
+    const follows = by !== null && this.members.has(by);
     log.warn(
       { by, epoch: newest?.promisedEpoch },
-      follows ? 'fenced by a replica that was promoted' : 'fenced',
+      follows ? 'fenced by another compute of this cluster' : 'fenced',
     );
     return follows;
   }
@@ -383,9 +394,9 @@ export class ComputeDaemon {
   }
 
   private hear(): void {
-    if (this.role !== 'primary') return;
     for (const { name, role } of this.beacon.computes())
-      if (role === 'replica' && name !== this.context.config.name) this.replicasSeen.add(name);
+      if (name !== this.context.config.name && (role === 'replica' || this.role === 'replica'))
+        this.members.add(name);
   }
 
   /**

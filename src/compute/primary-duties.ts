@@ -3,6 +3,7 @@ import type { KnownCompute } from '../engine/computes/types.js';
 import { errorMessage } from '../engine/errors.js';
 import type { Beacon } from './beacon.js';
 import type { Term } from './term.js';
+import { COMMIT_NEWS_REPLICAS_MS } from './volume-writer.js';
 
 /** A replica that is silent for longer holds back nothing any more. */
 const FEEDBACK_MS = 10_000;
@@ -34,6 +35,7 @@ export class PrimaryDuties {
       xmin: oldest(replicas, (c) => c.xmin),
       catalogXmin: oldest(replicas, (c) => c.catalogXmin),
     });
+    if (replicas.length > 0) this.term.parts.writer.commitNewsMs = COMMIT_NEWS_REPLICAS_MS;
     const asking = replicas.find((c) => c.checkpointAfter !== 0);
     if (asking && !this.busy && performance.now() >= this.nextCheckpointMs) void this.checkpoint(asking.name);
   };

@@ -22,8 +22,10 @@ export const BACKLOG_BYTES_MAX = 32 * 1024 * 1024;
 const HEARTBEAT_MS = 1000;
 /** A node that has applied nothing for so long, although it could, does not count for back-pressure: slowing writers would not help it. */
 const STUCK_MS = 10_000;
-/** How soon nodes hear of a new commit LSN when no append carries it. */
+/** commitNewsMs while nobody waits for it. */
 const COMMIT_NEWS_MS = 20;
+/** With replicas: they see a commit no sooner. */
+export const COMMIT_NEWS_REPLICAS_MS = 2;
 
 interface VolumeWriterEvents {
   /** The log is committed up to here. */
@@ -58,6 +60,8 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   /** Since when the commit LSN has not moved although records wait for it. */
   private waitingSinceMs = 0;
   sentBytes = 0;
+  /** How soon nodes hear of a new commit LSN when no append carries it. */
+  commitNewsMs: number = COMMIT_NEWS_MS;
 
   constructor(
     private readonly core: WriterCore,
@@ -384,7 +388,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       this.commitNews ??= setTimeout(() => {
         this.commitNews = null;
         if (this.lastCommitSent < this.core.commitLsn) this.beat();
-      }, COMMIT_NEWS_MS);
+      }, this.commitNewsMs);
     }
   }
 

@@ -3,7 +3,7 @@
  * 2 and 5 replicas; how far behind a replica is under that load. SECONDS_EACH (15), SCALE (20), CLIENTS (8), REPLICAS ("0,1,2,5"),
  * SIZES_MB ("10,300"), PROBES (200). Prints Markdown for docs/PERFORMANCE.md.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import { performance } from 'node:perf_hooks';
 import { TestCluster } from '../helpers/cluster.js';
 import { caughtUp, Computes } from '../helpers/computes.js';
