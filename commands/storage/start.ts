@@ -3,6 +3,7 @@ import { Args, Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { isLoneNode, prepareLoneNode, startLoneNode } from '../../src/cluster/lone-node.js';
 import { addressOf } from '../../src/cluster/storage-flags.js';
+import { givenTls } from '../../src/cluster/tls.js';
 import { startStorageNodes } from '../../src/cluster/storage-list.js';
 import { DbError } from '../../src/engine/errors.js';
 
@@ -33,6 +34,21 @@ With --join: a node alone, in a folder of its own (-D). It asks the members that
       description: "file with the cluster's secret",
       helpValue: 'FILE',
       dependsOn: ['join'],
+    }),
+    'tls-ca': Flags.string({
+      description: "file with the certificates of the cluster's authorities (PEM)",
+      helpValue: 'FILE',
+      dependsOn: ['join', 'tls-cert', 'tls-key'],
+    }),
+    'tls-cert': Flags.string({
+      description: "file with this node's certificate (PEM; see aurora cert issue)",
+      helpValue: 'FILE',
+      dependsOn: ['tls-ca'],
+    }),
+    'tls-key': Flags.string({
+      description: 'file with its private key (PEM, mode 0600)',
+      helpValue: 'FILE',
+      dependsOn: ['tls-ca'],
     }),
     volume: Flags.string({
       description: 'id of the volume (see aurora status)',
@@ -75,6 +91,7 @@ With --join: a node alone, in a folder of its own (-D). It asks the members that
         advertise: flags.advertise ?? needed('listen'),
         join: flags.join.split(','),
         secretFile: path.resolve(needed('secret-file')),
+        tls: givenTls(flags['tls-ca'], flags['tls-cert'], flags['tls-key']),
       });
     }
     if (isLoneNode(dir)) {

@@ -18,10 +18,13 @@ import { QuorumConfig, defaultQuorum } from '../engine/quorum/config.js';
 import { createNode } from '../storage/create-node.js';
 import { openSourceCluster, type ImportProgress } from '../storage/import.js';
 import { checkAdoptedSettings, superuserOf } from './adopt.js';
+import type { TlsFiles, TlsIdentity } from '../net/tls.js';
+import { CertificateAuthority, hostNames } from './certificates.js';
 import { clusterLayout, storageDir, type ClusterLayout } from './layout.js';
 import { Manifest, type MembershipInfo, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
 import { freePort } from './ports.js';
 import { readTemplate } from './templates.js';
+import { checkGivenTls, type ClusterTls } from './tls.js';
 
 /** What every new cluster has, wherever its data comes from. */
 export interface ClusterOptions {
@@ -35,6 +38,8 @@ export interface ClusterOptions {
   superuser?: string | undefined;
   pgBindir?: string | undefined;
   runAs?: string | undefined;
+  /** TLS between the daemons: with an authority of the cluster's own, or with given files. */
+  tls?: 'own' | TlsFiles | null;
   progress?: (line: string) => void;
   /** How far the import into one storage node has come. */
   onImport?: (nodeId: string, progress: ImportProgress) => void;
@@ -118,6 +123,7 @@ async function buildCluster(
     await fs.mkdir(layout.root, { recursive: true, mode: 0o700 });
     const { pgdata, superuser } = await prepare(install, scratch);
     const volumeId = randomUUID();
+    const tls = await prepareTls(layout, volumeId, quorum.voters, options.tls ?? null);
     writeFileSync(layout.secret, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' });
     mkdirSync(layout.run, { mode: 0o700 });
     const source = await openSourceCluster(pgdata);
@@ -128,7 +134,9 @@ async function buildCluster(
       await fs.mkdir(path.dirname(dir), { recursive: true, mode: 0o700 });
       say(`importing it into storage node ${id}`);
       const onProgress = (progress: ImportProgress): void => options.onImport?.(id, progress);
-      pages = (await createNode({ dir, nodeId: id, volumeId }, source, onProgress)).pages;
+      const making = (): ReturnType<typeof createNode> =>
+        createNode({ dir, nodeId: id, volumeId }, source, onProgress);
+      pages = (await withUmask(0o077, making)).pages;
       nodes.push({ id, host: '127.0.0.1', port: await freePort(), dir });
     }
     const { computeDir, socketDir } = await computeFolders(layout, install, volumeId, made);
@@ -144,6 +152,7 @@ async function buildCluster(
       socketDir,
       createdAt: new Date().toISOString(),
       membership: firstMembership(quorum.voters, options.zones ?? []),
+      ...(tls ? { tls } : {}),
     };
     Manifest.create(layout, volume, nodes, {
       name: COMPUTE_NAME,
@@ -167,6 +176,35 @@ function firstMembership(ids: readonly string[], zones: readonly string[]): Memb
   const zone = (i: number): string => (zones.length === 0 ? '' : zones[i % zones.length]!);
   const members = ids.map((id, i) => ({ id, zone: zone(i), voter: true }));
   return { generation: 1, members, settled: 1, retired: [] };
+}
+
+/** The authority and everybody's certificates, or the given files checked. Throws USAGE_TLS. */
+async function prepareTls(
+  layout: ClusterLayout,
+  volumeId: string,
+  nodeIds: readonly string[],
+  wanted: 'own' | TlsFiles | null,
+): Promise<ClusterTls | null> {
+  if (wanted === null) return null;
+  const others: TlsIdentity[] = [`compute:${COMPUTE_NAME}`, 'tool'];
+  if (wanted !== 'own') {
+    checkGivenTls(wanted, [...nodeIds.map((id): TlsIdentity => `node:${id}`), ...others]);
+    return { kind: 'given', ...wanted };
+  }
+  const authority = await CertificateAuthority.create(layout.tls, volumeId);
+  for (const id of nodeIds) await authority.issue(`node:${id}`, hostNames('127.0.0.1'));
+  for (const identity of others) await authority.issue(identity, []);
+  return { kind: 'own' };
+}
+
+/** Libraries make files too, and with no mode of their own. */
+async function withUmask<T>(umask: number, work: () => Promise<T>): Promise<T> {
+  const before = process.umask(umask);
+  try {
+    return await work();
+  } finally {
+    process.umask(before);
+  }
 }
 
 function chooseQuorum(options: ClusterOptions): QuorumConfig {

@@ -53,7 +53,7 @@ export async function startDaemon(
   timeoutMs: number,
   until: 'ready' | 'spawned' = 'ready',
 ): Promise<{ pid: number; port?: number }> {
-  mkdirSync(path.dirname(spec.logFile), { recursive: true });
+  mkdirSync(path.dirname(spec.logFile), { recursive: true, mode: 0o700 });
   const config = configFile(spec.runDir, spec.name);
   writeFileSync(config, JSON.stringify(spec.config, null, 2), { mode: 0o600 });
   const log = openSync(spec.logFile, 'a', 0o600);
@@ -118,7 +118,7 @@ export async function startDaemon(
 
 function writePid(runDir: string, name: string, pid: number): void {
   const file = pidFile(runDir, name);
-  writeFileSync(`${file}.new`, `${pid}\n`);
+  writeFileSync(`${file}.new`, `${pid}\n`, { mode: 0o600 });
   renameSync(`${file}.new`, file);
 }
 

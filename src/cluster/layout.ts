@@ -8,6 +8,8 @@ export interface ClusterLayout {
   /** Cluster secret, 0600: authenticates daemons to each other. */
   readonly secret: string;
   readonly run: string;
+  /** Certificates, when the cluster has an authority of its own (certificates.ts). */
+  readonly tls: string;
 }
 
 export function clusterLayout(root: string): ClusterLayout {
@@ -17,6 +19,7 @@ export function clusterLayout(root: string): ClusterLayout {
     manifest: path.join(dir, 'cluster.db'),
     secret: path.join(dir, 'secret'),
     run: path.join(dir, 'run'),
+    tls: path.join(dir, 'tls'),
   };
 }
 

@@ -8,6 +8,7 @@ import { DbError, errorMessage } from '../engine/errors.js';
 import type { NodeStatus } from '../net/node-status.js';
 import { loadSecret } from '../net/secret.js';
 import { StorageClient } from '../net/storage-client.js';
+import { TlsCredentials, type TlsFiles } from '../net/tls.js';
 import { endpointOf } from '../storage/config.js';
 import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
 import { storageDaemonName } from './start.js';
@@ -23,6 +24,8 @@ export interface LoneNode {
   readonly advertise: string;
   readonly join: readonly string[];
   readonly secretFile: string;
+  /** Its certificate, of `node:<nodeId>`, and the authority of the others'; null: plain text. */
+  readonly tls: TlsFiles | null;
 }
 
 const fileOf = (dir: string): string => path.join(dir, 'node.json');
@@ -89,6 +92,7 @@ export async function loneNodeStatus(dir: string): Promise<NodeStatus | null> {
     secret: loadSecret(node.secretFile),
     volumeId: node.volumeId,
     role: 'tool',
+    tls: node.tls && TlsCredentials.load(node.tls),
     clientId: 'status',
     nodeId: node.nodeId,
     connectTimeoutMs: ASK_MS,

@@ -1,10 +1,11 @@
-import { existsSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { readPrimaryNote } from '../compute/primary-note.js';
 import type { ComputeRole } from '../engine/computes/types.js';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { checkStep, parseConfiguration, votersOf, type Configuration } from '../engine/quorum/index.js';
 import type { ClusterLayout } from './layout.js';
+import type { ClusterTls } from './tls.js';
 
 /** Format of cluster.db; a change adds a number and a migration. */
 const FORMAT = 1;
@@ -27,6 +28,8 @@ export interface VolumeInfo {
   readonly redoVerify?: boolean;
   /** Absent: as created, all nodes vote (generation 1). */
   readonly membership?: MembershipInfo;
+  /** Daemons speak TLS; absent: plain text on loopback. */
+  readonly tls?: ClusterTls;
 }
 
 /** Who holds the volume, without addresses (those are the storage nodes'). */
@@ -78,6 +81,7 @@ export class Manifest {
     compute: ComputeInfo,
   ): void {
     const db = open(layout.manifest);
+    chmodSync(layout.manifest, 0o600); // and with it SQLite's journals
     db.exec(`
       create table volume (format integer not null, info text not null) strict;
       create table storage_node (id text primary key, host text not null, port integer not null, dir text not null) strict;

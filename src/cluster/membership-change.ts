@@ -15,7 +15,7 @@ import {
   type Member,
 } from '../engine/quorum/index.js';
 import type { NodeStatus } from '../net/node-status.js';
-import { loadSecret } from '../net/secret.js';
+import { toolAccess, type ToolAccess } from './tls.js';
 import { StorageClient } from '../net/storage-client.js';
 import { endDaemon, runningPid } from './daemon-process.js';
 import { clusterLayout, storageDir, type ClusterLayout } from './layout.js';
@@ -105,7 +105,7 @@ async function withChange(
 }
 
 class Change {
-  private readonly secret: Buffer;
+  private readonly access: ToolAccess;
   private readonly deadline: number;
   /** Open connections: a rebuild may take hours, and is looked at several times a second. */
   private readonly clients = new Map<string, StorageClient>();
@@ -117,7 +117,7 @@ class Change {
     private readonly manifest: Manifest,
     private readonly options: ChangeOptions,
   ) {
-    this.secret = loadSecret(layout.secret);
+    this.access = toolAccess(layout, manifest.volume);
     this.deadline = Date.now() + options.timeoutMs;
   }
 
@@ -348,12 +348,12 @@ class Change {
   }
 
   private async ask(before?: (client: StorageClient) => Promise<unknown>): Promise<Map<string, NodeStatus>> {
-    const { storageNodes, volume } = this.manifest;
+    const { storageNodes } = this.manifest;
     const statuses = new Map<string, NodeStatus>();
     let lastError: unknown = null;
     const one = async (node: StorageNodeInfo): Promise<void> => {
       const known = this.clients.get(node.id);
-      const client = known?.isOpen ? known : await this.connect(node, volume.volumeId);
+      const client = known?.isOpen ? known : await this.connect(node);
       this.clients.set(node.id, client);
       await before?.(client);
       statuses.set(node.id, await client.status(ASK_MS));
@@ -368,15 +368,9 @@ class Change {
     return statuses;
   }
 
-  private connect(
-    node: { id: string; host: string; port: number },
-    volumeId: string,
-  ): Promise<StorageClient> {
-    const { secret } = this;
+  private connect(node: { id: string; host: string; port: number }): Promise<StorageClient> {
     return StorageClient.connect(node, {
-      secret,
-      volumeId,
-      role: 'tool',
+      ...this.access,
       clientId: 'storage',
       nodeId: node.id,
       connectTimeoutMs: ASK_MS,
@@ -384,7 +378,7 @@ class Change {
   }
 
   private async assertServes(id: string, at: { host: string; port: number }): Promise<void> {
-    const client = await this.connect({ id, ...at }, this.manifest.volume.volumeId);
+    const client = await this.connect({ id, ...at });
     client.close();
   }
 

@@ -9,6 +9,9 @@ import { clusterLayout, daemonLog, type ClusterLayout } from './layout.js';
 import { whileStarting } from './lock.js';
 import { Manifest, type ComputeInfo, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
 import { freePort, portIsFree } from './ports.js';
+import { hostNames } from './certificates.js';
+import { memberTls } from './tls.js';
+import type { TlsFiles } from '../net/tls.js';
 
 export interface StartOptions {
   root: string;
@@ -53,6 +56,7 @@ async function startMissing(
 ): Promise<{ port: number; computePid: number }> {
   const started: string[] = [];
   try {
+    await memberTls(layout, manifest.volume, 'tool'); // renewed with the others
     if (options.redoVerify !== undefined) manifest.setRedoVerify(options.redoVerify);
     const { superuser = manifest.volume.superuser } = options;
     const volume = { ...manifest.volume, superuser };
@@ -81,7 +85,8 @@ async function startMissing(
     await startStorage(layout, manifest, volume, options, started);
     options.progress?.('starting the compute: electing an epoch, making a data directory from storage');
     const name = computeDaemonName(compute.name);
-    const config = computeConfig(layout, manifest, volume, { ...compute, port }, options);
+    const tls = await memberTls(layout, volume, `compute:${compute.name}`);
+    const config = computeConfig(layout, manifest, volume, { ...compute, port }, tls, options);
     const { pid } = await startDaemon(
       { kind: 'compute', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
       options.timeoutMs,
@@ -133,7 +138,8 @@ export async function startCompute(
       hint: `Stop the server that uses it; compute "${compute.name}" needs it.`,
     });
   const name = computeDaemonName(compute.name);
-  const config = computeConfig(layout, manifest, volume, compute, options);
+  const tls = await memberTls(layout, volume, `compute:${compute.name}`);
+  const config = computeConfig(layout, manifest, volume, compute, tls, options);
   const { pid } = await startDaemon(
     { kind: 'compute', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
     options.timeoutMs,
@@ -202,7 +208,8 @@ export async function startStorageNode(
     );
   }
   const name = storageDaemonName(node.id);
-  const config = storageConfig(layout, manifest, volume, node);
+  const tls = await memberTls(layout, volume, `node:${node.id}`, hostNames(node.host));
+  const config = storageConfig(layout, manifest, volume, node, tls);
   const { pid } = await startDaemon(
     { kind: 'storage', name, runDir: layout.run, logFile: daemonLog(layout, name), config },
     timeoutMs,
@@ -215,6 +222,7 @@ function storageConfig(
   manifest: Manifest,
   volume: VolumeInfo,
   node: StorageNodeInfo,
+  tls: TlsFiles | null,
 ): Record<string, unknown> {
   return {
     volumeId: volume.volumeId,
@@ -223,9 +231,11 @@ function storageConfig(
     host: node.host,
     port: node.port,
     secretFile: layout.secret,
+    tls,
     configuration: manifest.configuration,
     settled: manifest.membership.settled,
     redoVerify: volume.redoVerify ?? false,
+    ...logLevel(),
   };
 }
 
@@ -234,6 +244,7 @@ function computeConfig(
   manifest: Manifest,
   volume: VolumeInfo,
   compute: ComputeInfo,
+  tls: TlsFiles | null,
   options: Pick<StartOptions, 'timeoutMs' | 'logFile' | 'settings'>,
 ): Record<string, unknown> {
   const own = manifest.computeOptions(compute.name);
@@ -249,14 +260,22 @@ function computeConfig(
     host: '127.0.0.1',
     port: compute.port,
     secretFile: layout.secret,
+    tls,
     configuration: manifest.configuration,
     superuser: volume.superuser,
     pgBindir: volume.pgBindir,
     runAs: volume.runAs,
     settings: { ...checkingSettings(volume), ...options.settings, ...own.settings },
     electTimeoutMs: options.timeoutMs,
+    ...logLevel(),
     ...(options.logFile === undefined ? {} : { postgresLog: options.logFile }),
   };
+}
+
+/** AURORA_LOG_LEVEL: how much daemons that start now say in their logs. */
+function logLevel(): { logLevel?: string } {
+  const level = process.env['AURORA_LOG_LEVEL'];
+  return level === undefined || level === '' ? {} : { logLevel: level };
 }
 
 /** Without page images in the log, redo_verify has nothing to compare with. */

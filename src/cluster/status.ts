@@ -1,7 +1,6 @@
 import { errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
 import type { DiskUse, NodeStatus, ScrubFinding, ScrubStatus } from '../net/node-status.js';
-import { loadSecret } from '../net/secret.js';
 import { StorageClient } from '../net/storage-client.js';
 import { controlSocketPath } from '../compute/control-path.js';
 import type { ComputeStatus } from '../compute/status.js';
@@ -17,6 +16,7 @@ import {
   type VolumeInfo,
 } from './manifest.js';
 import { computeDaemonName, storageDaemonName } from './start.js';
+import { toolAccess, type ToolAccess } from './tls.js';
 
 const ASK_TIMEOUT_MS = 3000;
 
@@ -118,10 +118,8 @@ export async function clusterStatus(root: string): Promise<ClusterReport> {
   const manifest = Manifest.open(layout);
   try {
     const { volume, storageNodes, computes, membership } = manifest;
-    const secret = loadSecret(layout.secret);
-    const asked = await Promise.all(
-      storageNodes.map((node) => askNode(layout, volume, membership, node, secret)),
-    );
+    const access = toolAccess(layout, volume);
+    const asked = await Promise.all(storageNodes.map((node) => askNode(layout, membership, node, access)));
     const reports = asked.map((a) => a.report);
     const live = asked.flatMap((a) => (a.status ? [a.status] : []));
     const computeReports = await Promise.all(computes.map((compute) => askCompute(layout, volume, compute)));
@@ -165,10 +163,9 @@ export async function clusterStatus(root: string): Promise<ClusterReport> {
 
 async function askNode(
   layout: ClusterLayout,
-  volume: VolumeInfo,
   membership: MembershipInfo,
   node: StorageNodeInfo,
-  secret: Buffer,
+  access: ToolAccess,
 ): Promise<{ report: StorageNodeReport; status: NodeStatus | null }> {
   const isElsewhere = node.dir === '';
   const pid = runningPid(layout.run, storageDaemonName(node.id));
@@ -198,9 +195,7 @@ async function askNode(
   if (pid === null && !isElsewhere) return { report, status: null };
   try {
     const client = await StorageClient.connect(node, {
-      secret,
-      volumeId: volume.volumeId,
-      role: 'tool',
+      ...access,
       clientId: 'status',
       connectTimeoutMs: ASK_TIMEOUT_MS,
     });

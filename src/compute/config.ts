@@ -6,6 +6,7 @@ import { DbError, errorMessage } from '../engine/errors.js';
 import { environmentSettings } from '../net/environment-settings.js';
 import type { ThrottleOptions } from './throttle.js';
 import { parseConfiguration, type Configuration } from '../engine/quorum/membership.js';
+import { requireTls, tlsFilesOf, type TlsFiles } from '../net/tls.js';
 import { MAX_SOCKET_DIR } from './cluster-dirs.js';
 import type { StorageNodeEndpoint } from './storage-links.js';
 
@@ -27,6 +28,10 @@ export interface ComputeConfig {
   host: string;
   port: number;
   secretFile: string;
+  /** With it only TLS is spoken to storage nodes; its certificate must be of `compute:<name>`. Required when a node is on another machine. */
+  tls: TlsFiles | null;
+  /** Accepts plain text to storage nodes on other machines. */
+  allowPlaintext: boolean;
   storage: StorageNodeEndpoint[];
   quorum: { voters: number; write: number; read: number };
   /** Goes before `storage` and `quorum`; null: those, for ever. */
@@ -56,6 +61,8 @@ const DEFAULTS = {
   yields: false,
   host: '127.0.0.1',
   configuration: null,
+  tls: null,
+  allowPlaintext: false,
   pgBindir: null,
   runAs: null,
   settings: {},
@@ -125,6 +132,10 @@ export function loadComputeConfig(file: string): ComputeConfig {
     if (typeof node?.id !== 'string' || typeof node.host !== 'string' || !isPort(node.port))
       throw bad('storage', 'a list of { id, host, port }');
   }
+  if (typeof config.allowPlaintext !== 'boolean') throw bad('allowPlaintext', 'true or false');
+  config.tls = tlsFilesOf(config.tls, (name) => path.resolve(path.dirname(file), name));
+  for (const node of config.storage)
+    requireTls(`storage node ${node.id}:`, node.host, config.tls, config.allowPlaintext);
   if (new Set(config.storage.map((node) => node.id)).size !== voters)
     throw bad('storage', 'a list of nodes with different ids');
   for (const field of ['pgBindir', 'runAs', 'postgresLog'] as const) {

@@ -16,6 +16,9 @@ export interface Controlled {
   handOver(successor: string): void;
 }
 
+/** Commands and collectors; none stays. */
+const CONNECTIONS_MAX = 64;
+
 /**
  * The daemon's HTTP side. On the control socket (in the cluster's 0700 folder, which is the authority to use it): GET /status,
  * POST /stop?mode=, /reload, /promote, /handover?to=. There and, if wanted, on a loopback port: GET /metrics, GET /healthz.
@@ -26,6 +29,8 @@ export class ControlServer {
   constructor(
     private readonly daemon: Controlled,
     private readonly registry: Registry,
+    /** What is not HTTP. */
+    private readonly onRefused: (where: string, err: DbError) => void = () => undefined,
   ) {}
 
   async listenOnSocket(path: string): Promise<void> {
@@ -49,7 +54,8 @@ export class ControlServer {
     where: { path: string } | { port: number; host: string },
     control: boolean,
   ): Promise<void> {
-    const server = http.createServer((request, response) => {
+    const limits = { headersTimeout: 5000, requestTimeout: 5000, connectionsCheckingInterval: 1000 };
+    const server = http.createServer(limits, (request, response) => {
       this.answer(request, response, control).catch((err: unknown) => {
         const { code, hint } = err instanceof DbError ? err : { code: 'INTERNAL', hint: undefined };
         send(response, err instanceof DbError && err.reaction === 'usage' ? 400 : 500, {
@@ -57,15 +63,20 @@ export class ControlServer {
         });
       });
     });
+    server.maxConnections = CONNECTIONS_MAX;
+    const name = 'path' in where ? where.path : `port ${where.port}`;
+    server.on('clientError', (err, socket) => {
+      this.onRefused(name, new DbError('NET_BAD_HTTP', err.message, { cause: err }));
+      if (socket.writable)
+        socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n', () => socket.destroy());
+      else socket.destroy();
+    });
+    server.on('drop', () =>
+      this.onRefused(name, new DbError('NET_BUSY', `more than ${CONNECTIONS_MAX} connections`)),
+    );
     await new Promise<void>((resolve, reject) => {
       server.once('error', (cause) =>
-        reject(
-          new DbError(
-            'COMPUTE_LISTEN',
-            `could not listen on ${'path' in where ? where.path : `port ${where.port}`}: ${cause.message}`,
-            { cause },
-          ),
-        ),
+        reject(new DbError('COMPUTE_LISTEN', `could not listen on ${name}: ${cause.message}`, { cause })),
       );
       server.listen(where, () => resolve());
     });
@@ -77,19 +88,24 @@ export class ControlServer {
     response: http.ServerResponse,
     control: boolean,
   ): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://localhost');
-    const route = `${request.method} ${url.pathname}`;
+    const [pathname = '', query = ''] = (request.url ?? '').split('?', 2);
+    const route = `${request.method} ${pathname}`;
     if (route === 'GET /metrics') {
       const text = await this.registry.metrics();
       response.writeHead(200, { 'content-type': this.registry.contentType });
       response.end(text);
     } else if (route === 'GET /healthz') {
-      const { state } = this.daemon.status();
-      send(response, state === 'running' ? 200 : 503, { state });
+      const { state, problem } = this.daemon.status();
+      const healthy = state === 'running' || state === 'throttled';
+      send(response, healthy ? 200 : 503, {
+        status: healthy ? 'ok' : 'unavailable',
+        reasons: healthy ? [] : [problem ?? state],
+        state,
+      });
     } else if (control && route === 'GET /status') {
       send(response, 200, this.daemon.status());
     } else if (control && route === 'POST /stop') {
-      const mode = url.searchParams.get('mode') ?? 'fast';
+      const mode = new URLSearchParams(query).get('mode') ?? 'fast';
       if (mode !== 'smart' && mode !== 'fast' && mode !== 'immediate')
         throw new DbError('USAGE_STOP_MODE', `unrecognized shutdown mode "${mode}"`);
       this.daemon.stop(mode);
@@ -101,10 +117,12 @@ export class ControlServer {
       this.daemon.promote();
       send(response, 200, { promoting: true });
     } else if (control && route === 'POST /handover') {
-      this.daemon.handOver(url.searchParams.get('to') ?? '');
+      this.daemon.handOver(new URLSearchParams(query).get('to') ?? '');
       send(response, 200, { handingOver: true });
     } else {
-      send(response, 404, { error: { code: 'USAGE_NO_ROUTE', message: `nothing at ${route}` } });
+      send(response, 404, {
+        error: { code: 'USAGE_NO_ROUTE', message: `nothing at ${route.slice(0, 200)}` },
+      });
     }
   }
 }

@@ -4,7 +4,10 @@ import { otherPrimary, primaryOf } from '../engine/computes/policy.js';
 import { computeOfWriter, type ComputeRole, type Resignation } from '../engine/computes/types.js';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { INVALID_LSN, type Lsn } from '../engine/lsn.js';
+import { RefusalLog } from '../net/refusal-log.js';
 import { loadSecret } from '../net/secret.js';
+import { TlsCredentials } from '../net/tls.js';
+import { addTlsMetrics } from '../net/tls-metrics.js';
 import { Beacon } from './beacon.js';
 import { computeDirs } from './cluster-dirs.js';
 import { ConfigurationWatch } from './configuration-watch.js';
@@ -78,6 +81,8 @@ export class ComputeDaemon {
   /** Prepares everything that needs no storage. Throws CLUSTER_*, USAGE_*. */
   static async create(config: ComputeConfig, log: Logger): Promise<ComputeDaemon> {
     const secret = loadSecret(config.secretFile);
+    const tls = config.tls === null ? null : TlsCredentials.load(config.tls);
+    tls?.assertOf(`compute:${config.name}`);
     const install = await findPostgres({
       bindir: config.pgBindir ?? undefined,
       user: config.runAs ?? undefined,
@@ -87,7 +92,7 @@ export class ComputeDaemon {
     const dirs = computeDirs(config.dir, config.socketDir, config.name);
     await evictFormerPostgres(dirs.current, config.socketDir, config.port, log);
     const { volumeId, name: clientId, configuration } = config;
-    const links = new StorageLinks(config.storage, { secret, volumeId, clientId, log }, configuration);
+    const links = new StorageLinks(config.storage, { secret, tls, volumeId, clientId, log }, configuration);
     const reader = new ReadRouter();
     // A node without a vote yet may have no pages.
     const serves = (id: string): boolean =>
@@ -100,6 +105,9 @@ export class ComputeDaemon {
         else reader.remove(client);
     });
     const context: TermContext = { config, dirs, install, pageinLibrary, secret, links, reader, log };
+    const metrics = computeMetrics(() => daemon.term, reader);
+    const refusals = new RefusalLog(log, 'control request');
+    addTlsMetrics(metrics, 'aurora_compute_', tls);
     const daemon: ComputeDaemon = new ComputeDaemon(
       context,
       new ControlServer(
@@ -110,7 +118,8 @@ export class ComputeDaemon {
           promote: () => daemon.promote(),
           handOver: (successor) => daemon.handOver(successor),
         },
-        computeMetrics(() => daemon.term, reader),
+        metrics,
+        (where, err) => refusals.refused(where, err),
       ),
     );
     await daemon.control.listenOnSocket(controlSocketPath(config.socketDir, config.name));

@@ -4,8 +4,8 @@
  *
  * Exit status: 0 stopped, 1 could not start or go on, 3 fenced by another writer.
  */
-import { pino } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
+import { daemonLog } from '../net/daemon-log.js';
 import { loadComputeConfig } from './config.js';
 import { ComputeDaemon } from './daemon.js';
 
@@ -13,7 +13,8 @@ const EXIT_FAILED = 1;
 const EXIT_FENCED = 3;
 
 async function main(): Promise<number> {
-  const log = pino({ level: process.env['AURORA_LOG_LEVEL'] ?? 'info', base: { pid: process.pid } });
+  process.umask(0o022); // PostgreSQL's account must read some of it; nobody else writes
+  const log = daemonLog('compute', process.env['AURORA_LOG_LEVEL'] ?? 'info', {});
   try {
     const config = loadComputeConfig(process.argv[2] ?? '');
     log.level = config.logLevel;

@@ -18,6 +18,19 @@ export function computeMetrics(current: () => Term | null, reader: ReadRouter): 
       },
     });
   };
+  // Of the term that runs: they begin anew with the next, as counters may.
+  const counter = (name: string, help: string, value: (term: Term) => number): void => {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        const term = current();
+        this.inc(term ? value(term) : 0);
+      },
+    });
+  };
   gauge('aurora_compute_up', '1 while PostgreSQL runs', (t) => (t.parts.postgres.running ? 1 : 0));
   gauge('aurora_compute_epoch', "The writer's epoch", (t) => t.parts.writer.epoch);
   gauge('aurora_compute_commit_lsn_bytes', 'Commit LSN', (t) => t.parts.writer.commitLsn);
@@ -26,34 +39,34 @@ export function computeMetrics(current: () => Term | null, reader: ReadRouter): 
     'Log that no write quorum holds yet',
     (t) => t.parts.writer.uncommittedBytes,
   );
-  gauge(
-    'aurora_compute_wal_received_bytes',
-    'WAL received from PostgreSQL in this term',
+  counter(
+    'aurora_compute_wal_received_bytes_total',
+    'WAL received from PostgreSQL',
     (t) => t.parts.shipper.walBytes,
   );
-  gauge(
-    'aurora_compute_log_sent_bytes',
-    'Log sent to all storage nodes in this term',
+  counter(
+    'aurora_compute_log_sent_bytes_total',
+    'Log sent, summed over storage nodes',
     (t) => t.parts.writer.sentBytes,
   );
-  gauge(
-    'aurora_compute_page_requests',
-    'Requests of the page-in library in this term',
+  counter(
+    'aurora_compute_page_requests_total',
+    'Requests of the page-in library',
     (t) => t.parts.agent.counters.requests,
   );
-  gauge(
-    'aurora_compute_pages_served',
-    'Blocks given to PostgreSQL in this term',
+  counter(
+    'aurora_compute_pages_served_total',
+    'Blocks given to PostgreSQL',
     (t) => t.parts.agent.counters.blocksServed,
   );
-  gauge(
-    'aurora_compute_pages_prefetched',
-    'Blocks read ahead in this term',
+  counter(
+    'aurora_compute_pages_prefetched_total',
+    'Blocks read ahead',
     (t) => t.parts.agent.counters.blocksPrefetched,
   );
-  gauge(
-    'aurora_compute_page_errors',
-    'Page requests that failed in this term',
+  counter(
+    'aurora_compute_page_errors_total',
+    'Page requests that failed or were refused',
     (t) => t.parts.agent.counters.errors,
   );
   gauge(

@@ -28,6 +28,8 @@ export interface PageAgentOptions {
   readAhead?: ReadAheadOptions;
   /** A request that PostgreSQL waits for failed; it may be tried again. */
   onError?: (err: unknown) => void;
+  /** A request that no page-in library makes. */
+  onRefused?: (err: DbError) => void;
 }
 
 /** All but `connections` only grow. Blocks are pages of 8 KiB. */
@@ -53,6 +55,12 @@ const RUN_MAX = 128;
 const NAME_BYTES_MAX = 255;
 const CONTENT_BYTES_MAX = 16 * 1024 * 1024;
 const MESSAGE_BYTES_MAX = 400;
+/** Requests of one connection that wait for their turn; the library has one at a time, and hints. */
+const PENDING_MAX = 64;
+/** Answers that a reader has not taken yet; its next request waits until it has. */
+const UNSENT_BYTES_MAX = 4 * 1024 * 1024;
+/** The request was wrong, and not the moment. */
+const REFUSALS: ReadonlySet<string> = new Set(['COMPUTE_AGENT_REQUEST', 'COMPUTE_BAD_PATH']);
 const SETTINGS_FILE = 'postgresql.auto.conf';
 
 interface Request {
@@ -131,6 +139,11 @@ export class PageAgent {
     this.sockets.add(socket);
     const reader = new RequestReader();
     let turn: Promise<void> = Promise.resolve();
+    let pending = 0;
+    const answered = (): void => {
+      pending -= 1;
+      if (pending < PENDING_MAX) socket.resume();
+    };
     socket.on('close', () => this.sockets.delete(socket));
     socket.on('error', () => socket.destroy()); // the process at the other end is gone
     socket.on('data', (bytes) => {
@@ -139,10 +152,15 @@ export class PageAgent {
         for (let request = reader.next(); request; request = reader.next()) {
           const r = request;
           if (r.op === OP.hint) this.hint(r);
-          else turn = turn.then(() => this.answer(socket, r));
+          else {
+            pending += 1;
+            turn = turn.then(() => this.answer(socket, r)).then(answered);
+          }
         }
+        if (pending >= PENDING_MAX) socket.pause();
       } catch (err) {
         this.own.errors++;
+        if (isDbError(err)) this.options.onRefused?.(err);
         socket.destroy(err instanceof Error ? err : undefined);
       }
     });
@@ -157,10 +175,12 @@ export class PageAgent {
     } catch (err) {
       this.own.errors++;
       this.options.onError?.(err);
+      if (isDbError(err) && REFUSALS.has(err.code)) this.options.onRefused?.(err);
       status = isDbError(err) && err.reaction === 'retry' ? STATUS.retry : STATUS.failed;
       parts = [Buffer.from(errorMessage(err)).subarray(0, MESSAGE_BYTES_MAX)];
     }
     if (!socket.destroyed) reply(socket, status, parts);
+    if (!socket.destroyed && socket.writableLength > UNSENT_BYTES_MAX) await drained(socket);
     const micros = Math.round((performance.now() - begin) * 1000);
     this.own.serveMicros += micros;
     this.own.serveMicrosMax = Math.max(this.own.serveMicrosMax, micros);
@@ -207,6 +227,14 @@ function checkRange({ name, first, count }: Request): void {
   const limit = parseDataPath(name).kind === 'slru' ? SLRU_PAGES_PER_SEGMENT : RELSEG_SIZE;
   if (count < 1 || count > RUN_MAX || first + count > limit)
     throw new DbError('COMPUTE_AGENT_REQUEST', `${name}: no blocks ${first}..${first + count - 1}`);
+}
+
+/** Returns when the reader has taken what it was sent, or has gone. */
+async function drained(socket: net.Socket): Promise<void> {
+  await new Promise<void>((resolve) => {
+    socket.once('drain', resolve);
+    socket.once('close', resolve);
+  });
 }
 
 function reply(socket: net.Socket, status: number, parts: readonly Buffer[]): void {

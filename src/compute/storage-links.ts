@@ -4,6 +4,7 @@ import type { DbError } from '../engine/errors.js';
 import type { Configuration } from '../engine/quorum/membership.js';
 import { ConnectionKeeper } from '../net/keeper.js';
 import type { Endpoint, StorageClient } from '../net/storage-client.js';
+import type { TlsCredentials } from '../net/tls.js';
 
 export interface StorageNodeEndpoint extends Endpoint {
   readonly id: string;
@@ -11,6 +12,7 @@ export interface StorageNodeEndpoint extends Endpoint {
 
 export interface LinkOptions {
   secret: Buffer;
+  tls: TlsCredentials | null;
   volumeId: string;
   clientId: string;
   log: Logger;
@@ -78,11 +80,11 @@ export class StorageLinks extends EventEmitter<StorageLinksEvents> {
   }
 
   private keep(node: StorageNodeEndpoint): void {
-    const { secret, volumeId, clientId, log } = this.options;
+    const { secret, tls, volumeId, clientId, log } = this.options;
     let current: StorageClient | null = null;
     const keeper = new ConnectionKeeper(
       node,
-      { secret, volumeId, role: 'compute', clientId, nodeId: node.id },
+      { secret, tls, volumeId, role: 'compute', clientId, nodeId: node.id },
       {
         onOpen: (client) => {
           log.info({ node: node.id }, 'storage node connected');

@@ -13,6 +13,7 @@ import {
   type ComputeDirs,
   type TermDirs,
 } from './cluster-dirs.js';
+import { RefusalLog } from '../net/refusal-log.js';
 import type { ComputeConfig } from './config.js';
 import { ConfigFiles } from './config-files.js';
 import { refuseCustomRmgrs } from './custom-rmgr.js';
@@ -117,10 +118,12 @@ export async function startTerm(
     const madeMs = performance.now() - begun;
     await untilStopped(refuseCustomRmgrs({ install, dataDir: dirs.data, settings }), stop);
     const source = new VolumeSource(reader, point.lsn, (name, content) => files.store(name, content));
+    const refusals = new RefusalLog(log, 'page request');
     const agent = new PageAgent(source, {
       socketPath: dirs.agentSocket,
       owner: context.install.runAs,
       maps: new MapFiles(dirs.maps),
+      onRefused: (err) => refusals.refused(dirs.agentSocket, err),
     });
     await agent.start();
     undo.push(() => agent.close());

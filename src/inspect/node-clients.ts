@@ -2,7 +2,7 @@
 import { clusterLayout, type ClusterLayout } from '../cluster/layout.js';
 import { Manifest, type StorageNodeInfo, type VolumeInfo } from '../cluster/manifest.js';
 import { DbError, errorMessage } from '../engine/errors.js';
-import { loadSecret } from '../net/secret.js';
+import { toolAccess, type ToolAccess } from '../cluster/tls.js';
 import { StorageClient } from '../net/storage-client.js';
 
 export const ASK_TIMEOUT_MS = 2000;
@@ -19,7 +19,6 @@ export interface NodeAnswer<T> {
 export class NodeClients {
   readonly layout: ClusterLayout;
   private readonly clients = new Map<string, StorageClient>();
-  private readonly secret: Buffer;
   private closed = false;
 
   /** Of all nodes, or of `node` alone. Throws CLUSTER_MISSING, USAGE_NODE. */
@@ -29,7 +28,6 @@ export class NodeClients {
   ) {
     this.layout = clusterLayout(root);
     this.members();
-    this.secret = loadSecret(this.layout.secret);
   }
 
   /** One entry a node, those that do not answer among them. Throws INSPECT_NO_NODE when none does. */
@@ -49,7 +47,8 @@ export class NodeClients {
   look<T>(question: (client: StorageClient) => Promise<T>): Promise<NodeAnswer<T>[]> {
     // Read anew each time: a node that starts again may have another port.
     const { volume, nodes } = this.members();
-    return Promise.all(nodes.map((node) => this.askOne(volume.volumeId, node, question)));
+    const access = toolAccess(this.layout, volume);
+    return Promise.all(nodes.map((node) => this.askOne(access, node, question)));
   }
 
   members(): { volume: VolumeInfo; nodes: StorageNodeInfo[] } {
@@ -74,7 +73,7 @@ export class NodeClients {
   }
 
   private async askOne<T>(
-    volumeId: string,
+    access: ToolAccess,
     node: StorageNodeInfo,
     question: (client: StorageClient) => Promise<T>,
   ): Promise<NodeAnswer<T>> {
@@ -84,9 +83,7 @@ export class NodeClients {
       let client = this.clients.get(id);
       if (!client?.isOpen) {
         client = await StorageClient.connect(node, {
-          secret: this.secret,
-          volumeId,
-          role: 'tool',
+          ...access,
           clientId: 'inspect',
           nodeId: id,
           connectTimeoutMs: ASK_TIMEOUT_MS,

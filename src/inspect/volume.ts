@@ -2,11 +2,11 @@
 import { clusterLayout } from '../cluster/layout.js';
 import { Manifest } from '../cluster/manifest.js';
 import { controlRequest } from '../cluster/control-client.js';
+import { toolAccess } from '../cluster/tls.js';
 import { controlSocketPath } from '../compute/control-path.js';
 import type { ComputeStatus } from '../compute/status.js';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { parseLsn, type Lsn } from '../engine/lsn.js';
-import { loadSecret } from '../net/secret.js';
 import type { NodeStatus } from '../net/node-status.js';
 import { StorageClient } from '../net/storage-client.js';
 
@@ -34,13 +34,11 @@ export class VolumeTool {
     let failure: unknown;
     try {
       const { volume, storageNodes, computes } = manifest;
-      const secret = loadSecret(layout.secret);
+      const access = toolAccess(layout, volume);
       const tries = await Promise.allSettled(
         storageNodes.map(async (node) => {
           const client = await StorageClient.connect(node, {
-            secret,
-            volumeId: volume.volumeId,
-            role: 'tool',
+            ...access,
             clientId: 'inspect',
             nodeId: node.id,
             connectTimeoutMs: ASK_TIMEOUT_MS,

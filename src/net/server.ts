@@ -61,6 +61,7 @@ export class FrameServer {
   private readonly listener: Server;
   private readonly http: HttpServer;
   private readonly tls: TlsServer | null = null;
+  private tlsGeneration = 0;
   private readonly wss = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -196,7 +197,10 @@ export class FrameServer {
   private renewed(server: TlsServer): void {
     const credentials = this.options.tls!;
     try {
-      if (credentials.refresh()) server.setSecureContext(credentials.context);
+      credentials.refresh();
+      if (credentials.generation === this.tlsGeneration) return;
+      this.tlsGeneration = credentials.generation;
+      server.setSecureContext(credentials.context);
     } catch (err) {
       this.options.onTlsProblem?.(err);
     }

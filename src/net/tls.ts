@@ -53,6 +53,8 @@ interface Loaded {
 
 /** One side's certificate, key and authorities, read again when the files change: a renewed certificate needs no restart. */
 export class TlsCredentials {
+  /** Counts the times that the files were read. */
+  generation = 0;
   private checkedMs = performance.now();
 
   private constructor(
@@ -83,14 +85,23 @@ export class TlsCredentials {
     return new Date(this.loaded.certificate.validTo);
   }
 
-  /** True when the files were read anew. Throws USAGE_TLS, and stays with what it had. */
-  refresh(): boolean {
+  /** Reads the files anew when they have changed. Throws USAGE_TLS, and stays with what it had. */
+  refresh(): void {
     const now = performance.now();
-    if (now - this.checkedMs < CHECK_MS) return false;
+    if (now - this.checkedMs < CHECK_MS) return;
     this.checkedMs = now;
-    if (stampOf(this.files) === this.loaded.stamp) return false;
+    if (stampOf(this.files) === this.loaded.stamp) return;
     this.loaded = read(this.files);
-    return true;
+    this.generation += 1;
+  }
+
+  /** Throws USAGE_TLS when the certificate is not of `identity`. */
+  assertOf(identity: TlsIdentity): void {
+    if (this.identities.includes(identity)) return;
+    const is = this.identities.join(', ') || 'nobody in this cluster';
+    throw new DbError('USAGE_TLS', `the certificate ${this.files.certFile} is of ${is}, not of ${identity}`, {
+      hint: `Its subject alternative names must hold URI:${identityUri(identity)}.`,
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { PAGES_MAX } from '../net/messages.js';
 import type { DiskConfig } from './disk-guard.js';
 import type { ScrubConfig } from './scrub-service.js';
 import { parseConfiguration, type Configuration } from '../engine/quorum/membership.js';
+import { requireTls, tlsFilesOf, type TlsFiles } from '../net/tls.js';
 import type { RetentionConfig, VacuumConfig } from './vacuum-service.js';
 
 export interface PeerConfig {
@@ -27,6 +28,12 @@ export interface StorageConfig {
   secretFile: string;
   /** host:port that others reach this node at, when that is another than it listens on; '' = the same. */
   advertise: string;
+  /** With it the node speaks TLS only, to peers too; its certificate must be of `node:<nodeId>`. Required off the loopback interface. */
+  tls: TlsFiles | null;
+  /** Accepts plain text on an address that other machines can reach. */
+  allowPlaintext: boolean;
+  /** Another port, on loopback and without TLS, for /metrics and /healthz only; null = none. */
+  metricsPort: number | null;
   /** The other storage nodes of the volume, where no configuration says who they are. */
   peers: PeerConfig[];
   /** Who holds the volume, as far as whoever starts the node knows; null: `peers` and `quorum`, for ever. */
@@ -80,6 +87,9 @@ export const STORAGE_DEFAULTS = {
   configuration: null,
   settled: 0,
   join: [],
+  tls: null,
+  allowPlaintext: false,
+  metricsPort: null,
   quorum: { voters: 3, write: 2, read: 2 },
   pages: {},
   ingest: { sliceMs: 2, readBytes: 1024 * 1024, lingerMs: 50 },
@@ -142,6 +152,10 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
   for (const key of ['volumeId', 'nodeId', 'dir', 'secretFile', 'host'] as const)
     check(typeof config[key] === 'string' && config[key] !== '', key, 'a non-empty string');
   check(isPort(config.port), 'port', 'an integer from 0 to 65535');
+  check(config.metricsPort === null || isPort(config.metricsPort), 'metricsPort', 'a port number or null');
+  check(typeof config.allowPlaintext === 'boolean', 'allowPlaintext', 'true or false');
+  config.tls = tlsFilesOf(config.tls, (file) => path.resolve(baseDir, file));
+  requireTls('host', config.host, config.tls, config.allowPlaintext);
   for (const peer of config.peers)
     check(
       typeof peer.id === 'string' &&
@@ -154,6 +168,8 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
   for (const address of [...config.join, ...(config.advertise === '' ? [] : [config.advertise])])
     check(endpointOf(address) !== null, 'join, advertise', 'addresses HOST:PORT');
   check(Number.isInteger(config.settled) && config.settled >= 0, 'settled', 'a generation');
+  for (const peer of config.peers)
+    requireTls(`peer ${peer.id}:`, peer.host, config.tls, config.allowPlaintext);
   const { bytesPerSecond, batchPages } = config.rebuild;
   check(
     typeof bytesPerSecond === 'number' && bytesPerSecond >= 0,

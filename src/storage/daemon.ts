@@ -15,7 +15,10 @@ import { LiveVerifier } from '../engine/verify/index.js';
 import { quorumOf, rejoinQuorumOf } from '../engine/quorum/index.js';
 import type { NodeStatus } from '../net/node-status.js';
 import { FrameServer } from '../net/server.js';
+import { RefusalLog } from '../net/refusal-log.js';
 import { loadSecret } from '../net/secret.js';
+import { TlsCredentials } from '../net/tls.js';
+import { addTlsMetrics } from '../net/tls-metrics.js';
 import { BaseService } from './base-service.js';
 import { CatchUp } from './catch-up.js';
 import { CommittedLog } from './committed-log.js';
@@ -24,7 +27,7 @@ import { DiskGuard, isDiskFull } from './disk-guard.js';
 import { endpointOf, type StorageConfig } from './config.js';
 import { addGossipMetrics } from './gossip-metrics.js';
 import { GossipService } from './gossip-service.js';
-import { serveHttp } from './http.js';
+import { HttpPort, serveHttp } from './http.js';
 import { IngestLoop } from './ingest-loop.js';
 import { LogReader } from './log-reader.js';
 import { LogService } from './log-service.js';
@@ -68,6 +71,7 @@ export class StorageDaemon {
   private readonly scrub: ScrubService;
   private readonly api: NodeApi;
   private readonly server: FrameServer;
+  private readonly httpPort: HttpPort;
   private readonly metrics: Registry;
   private readonly stopping = new AbortController();
   private background: Promise<unknown> = Promise.resolve();
@@ -81,6 +85,7 @@ export class StorageDaemon {
     private readonly config: StorageConfig,
     private readonly node: NodeState,
     secret: Buffer,
+    tls: TlsCredentials | null,
     private readonly logger: Logger,
     damageListener: { call: (damage: Damage) => void },
     storeListener: { call: OnStoreFault },
@@ -163,6 +168,7 @@ export class StorageDaemon {
         nodeId: config.nodeId,
         volumeId: config.volumeId,
         secret,
+        tls,
         peers: config.peers,
         join: config.join.map((address) => endpointOf(address)!),
       },
@@ -172,6 +178,7 @@ export class StorageDaemon {
       this.membership.others,
       {
         secret,
+        tls,
         volumeId: config.volumeId,
         nodeId: config.nodeId,
         pollMs: config.peerPollMs,
@@ -238,10 +245,13 @@ export class StorageDaemon {
     this.metrics = createMetrics(this.metricsSource(), { node: config.nodeId, volume: config.volumeId });
     addGossipMetrics(this.metrics, this.gossip);
     addVacuumMetrics(this.metrics, this.vacuum, () => pages.horizon);
+    addTlsMetrics(this.metrics, 'aurora_storage_', tls);
+    const refusals = new RefusalLog(logger, 'connection');
     this.server = new FrameServer({
       host: config.host,
       port: config.port,
       secret,
+      tls,
       volumeId: config.volumeId,
       nodeId: config.nodeId,
       onHttp: (request, response) => this.http(request, response),
@@ -252,9 +262,12 @@ export class StorageDaemon {
       },
       onRefused: (remote, err) => {
         this.refusedConnections += 1;
-        logger.warn({ remote, code: err.code }, `connection refused: ${err.message}`);
+        refusals.refused(remote, err);
       },
+      onTlsProblem: (err) =>
+        logger.error({ err }, `the renewed certificate is not used: ${errorMessage(err)}`),
     });
+    this.httpPort = new HttpPort((request, response) => this.http(request, response));
     damageListener.call = (damage) => this.damaged(damage);
     storeListener.call = (fault, err) => this.storeFault(fault, err);
   }
@@ -262,6 +275,8 @@ export class StorageDaemon {
   /** Throws NET_PORT_IN_USE, USAGE_SECRET, NODE_WRONG_IDENTITY, NODE_STORE_OPEN, ... Nothing is left running then. */
   static async start(config: StorageConfig, logger: Logger): Promise<StorageDaemon> {
     const secret = loadSecret(config.secretFile);
+    const tls = config.tls === null ? null : TlsCredentials.load(config.tls);
+    tls?.assertOf(`node:${config.nodeId}`);
     const early: Damage[] = [];
     const damageListener = { call: (damage: Damage): void => void early.push(damage) };
     const faults: Parameters<OnStoreFault>[] = [];
@@ -272,10 +287,11 @@ export class StorageDaemon {
       (fault, err) => storeListener.call(fault, err),
       logger,
     );
-    const daemon = new StorageDaemon(config, node, secret, logger, damageListener, storeListener);
+    const daemon = new StorageDaemon(config, node, secret, tls, logger, damageListener, storeListener);
     try {
       await daemon.disk.start();
       daemon.port = await daemon.server.listen();
+      if (config.metricsPort !== null) await daemon.httpPort.listen(config.metricsPort);
     } catch (err) {
       await daemon.stop();
       throw err;
@@ -362,6 +378,7 @@ export class StorageDaemon {
     const { acceptor, log, pages, identity } = this.node;
     this.stopping.abort();
     this.server.drain();
+    this.httpPort.close();
     const caughtUp = this.catchUp.stop();
     const rebuildStopped = this.rebuild.stop();
     await this.disk.stop();

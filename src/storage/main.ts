@@ -2,6 +2,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import pino from 'pino';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
+import { daemonLog } from '../net/daemon-log.js';
 import { loadStorageConfig } from './config.js';
 import { StorageDaemon } from './daemon.js';
 
@@ -25,6 +26,7 @@ export async function runStorageNode(args: string[]): Promise<number> {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
   });
   process.on('SIGHUP', () => undefined); // a terminal that goes away does not end a node
+  process.umask(0o077); // the volume's bytes are for this account only
   let daemon: StorageDaemon;
   let logger: pino.Logger | undefined;
   try {
@@ -39,7 +41,7 @@ export async function runStorageNode(args: string[]): Promise<number> {
     });
     // A disk without room for a line of the log is no reason to end: the line is left out, or written with the next one.
     destination.on('error', () => undefined);
-    logger = pino({ level: config.logLevel, base: { node: config.nodeId, pid: process.pid } }, destination);
+    logger = daemonLog('storage', config.logLevel, { node: config.nodeId }, destination);
     daemon = await StorageDaemon.start(config, logger);
     notifyReady(config.readyFile, daemon.port);
   } catch (err) {

@@ -8,6 +8,7 @@ import { StorageClient, type Endpoint } from '../net/storage-client.js';
 import type { PeerConfig } from './config.js';
 import type { LogService } from './log-service.js';
 import type { Peers } from './peers.js';
+import type { TlsCredentials } from '../net/tls.js';
 
 const JOIN_MS_MIN = 200;
 const JOIN_MS_MAX = 5000;
@@ -16,6 +17,7 @@ export interface MembershipOptions {
   nodeId: string;
   volumeId: string;
   secret: Buffer;
+  tls: TlsCredentials | null;
   /** Peers for as long as no configuration is known. */
   peers: readonly PeerConfig[];
   /** Members to ask who the others are; for a node that knows nobody. */
@@ -92,12 +94,13 @@ export class MembershipService {
 
   private async join(): Promise<void> {
     const { signal } = this.stopping;
-    const { join, secret, volumeId, nodeId } = this.options;
+    const { join, secret, tls, volumeId, nodeId } = this.options;
     for (let failures = 0; !signal.aborted && this.configuration === null; failures++) {
       const endpoint = join[failures % join.length]!;
       try {
         const client = await StorageClient.connect(endpoint, {
           secret,
+          tls,
           volumeId,
           role: 'peer',
           clientId: nodeId,

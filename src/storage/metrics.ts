@@ -95,7 +95,7 @@ const GAUGES: Record<keyof Gauges, [name: string, help: string]> = {
   pagesDamaged: ['pages_damaged', '1 while the page store is damaged, or is being made anew for that'],
 };
 
-const PREFIX = 'openaurora_storage_';
+const PREFIX = 'aurora_storage_';
 
 /** A registry of its own per node, so that several nodes of one process (tests) do not mix. */
 export function createMetrics(source: MetricsSource, labels: { node: string; volume: string }): Registry {

@@ -4,6 +4,7 @@ import { errorMessage } from '../engine/errors.js';
 import { ConnectionKeeper } from '../net/keeper.js';
 import type { NodeStatus } from '../net/node-status.js';
 import type { StorageClient } from '../net/storage-client.js';
+import type { TlsCredentials } from '../net/tls.js';
 import type { PeerConfig } from './config.js';
 
 export interface Peer {
@@ -17,6 +18,7 @@ export interface Peer {
 
 export interface PeersOptions {
   secret: Buffer;
+  tls: TlsCredentials | null;
   volumeId: string;
   nodeId: string;
   pollMs: number;
@@ -70,6 +72,7 @@ export class Peers {
       config,
       {
         secret: options.secret,
+        tls: options.tls,
         volumeId: options.volumeId,
         role: 'peer',
         clientId: options.nodeId,

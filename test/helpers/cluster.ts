@@ -34,6 +34,10 @@ export interface TestClusterOptions {
   settings?: Record<string, string>;
   /** More options for PostgreSQL's initdb. */
   initdbArgs?: string[];
+  /** TLS between the daemons, with an authority of the cluster's own. */
+  tls?: boolean;
+  /** The superuser's, which TCP connections then need. */
+  password?: string;
 }
 
 export class TestCluster {
@@ -64,8 +68,9 @@ export class TestCluster {
         storageNodes: options.storageNodes ?? 3,
         writeQuorum: options.writeQuorum,
         authLocal: 'trust',
-        authHost: 'trust',
-        password: null,
+        authHost: options.password === undefined ? 'trust' : 'scram-sha-256',
+        password: options.password ?? null,
+        tls: options.tls ? 'own' : null,
         initdbArgs: ['-E', 'UTF8', '--locale', 'C', ...(options.initdbArgs ?? [])],
       });
       cluster.withManifest((manifest) => {
@@ -293,7 +298,7 @@ export class TestCluster {
     await Promise.allSettled(clients.map((client) => client.end()));
   }
 
-  private withManifest<T>(use: (manifest: Manifest) => T): T {
+  withManifest<T>(use: (manifest: Manifest) => T): T {
     const manifest = Manifest.open(this.layout);
     try {
       return use(manifest);

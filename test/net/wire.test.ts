@@ -48,7 +48,7 @@ describe('net: wire structs', () => {
     const frame = m.encodeFrame(m.Append, body, 99, 3);
     assert.equal(
       frame.toString('hex'),
-      `01${'24'}0000${'03000000'}${'63000000'}0700000000000000${'0800000010000000'}${'0800000000000000'}${'6c6f67'}`,
+      `02${'24'}0000${'03000000'}${'63000000'}0700000000000000${'0800000010000000'}${'0800000000000000'}${'6c6f67'}`,
     );
     const back = m.decodeFrame(frame);
     assert.ok(m.isFrameOf(back, m.Append));
@@ -82,7 +82,7 @@ describe('net: wire structs', () => {
       copy[at] = value;
       return copy;
     };
-    assert.throws(() => m.decodeFrame(altered(0, 2)), (err) => isDbError(err, 'WIRE_VERSION')); // prettier-ignore
+    assert.throws(() => m.decodeFrame(altered(0, 1)), (err) => isDbError(err, 'WIRE_VERSION')); // prettier-ignore
     assert.throws(() => m.decodeFrame(altered(1, 255)), (err) => isDbError(err, 'WIRE_UNKNOWN_CODE')); // prettier-ignore
     assert.throws(() => m.decodeFrame(altered(frame.length - 1, 0x80)), (err) => isDbError(err, 'WAL_BAD_LSN')); // prettier-ignore
     const part = m.encodeFrame(m.Part, { last: true, bytes: Buffer.alloc(0) });

@@ -283,7 +283,7 @@ describe('storage: three nodes', function () {
   it('publish metrics and health over HTTP', async () => {
     const { host, port } = volume.node('n1').endpoint;
     const text = await (await fetch(`http://${host}:${port}/metrics`)).text();
-    const value = (name: string): number => Number(new RegExp(`^openaurora_storage_${name}\\{[^}]*\\} (\\S+)$`, 'm').exec(text)?.[1]); // prettier-ignore
+    const value = (name: string): number => Number(new RegExp(`^aurora_storage_${name}\\{[^}]*\\} (\\S+)$`, 'm').exec(text)?.[1]); // prettier-ignore
     assert.equal(value('applied_lsn_bytes'), volume.recording.end);
     assert.ok(value('log_syncs_total') > 3 && value('pages_served_total') > 1000);
     assert.equal(value('ingest_stopped'), 1);
