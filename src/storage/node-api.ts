@@ -9,6 +9,7 @@ import { gossipMessage } from '../net/gossip-codec.js';
 import { encodeManifest, slruName } from '../net/manifest-codec.js';
 import * as m from '../net/messages.js';
 import type { NodeStatus, Role } from '../net/node-status.js';
+import { RefusalLog } from '../net/refusal-log.js';
 import type { Session } from '../net/server.js';
 import type { Of, Shape } from '../net/wire.js';
 import type { ComputeRegistry } from '../engine/computes/registry.js';
@@ -84,11 +85,13 @@ export class NodeApi {
   requests = 0;
   failures = 0;
   private readonly routes = new Map<number, Route>();
+  private readonly refusals: RefusalLog;
 
   constructor(
     private readonly parts: NodeParts,
     private readonly logger: Logger,
   ) {
+    this.refusals = new RefusalLog(logger, 'request');
     this.logRoutes();
     this.pageRoutes();
     this.computeRoutes();
@@ -211,7 +214,9 @@ export class NodeApi {
       await route.handle(frame.body, reply);
     } catch (err) {
       this.failures += 1;
-      if (!isDbError(err) || err.reaction === 'corrupt' || err.reaction === 'bug')
+      // Fields that lie are the peer's fault, and come as fast as it likes.
+      if (isDbError(err) && err.code.startsWith('WIRE_')) this.refusals.refused(session.remote, err);
+      else if (!isDbError(err) || err.reaction === 'corrupt' || err.reaction === 'bug')
         logger.error({ err, request: frame.message.name, body: frame.body }, `${frame.message.name} failed`);
       connection.fail(err, frame.requestId);
     }
