@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { load } from 'js-yaml';
+import { load, YAML11_SCHEMA } from 'js-yaml';
 import { loadComputeConfig } from '../../src/compute/config.js';
 import { loadStorageConfig } from '../../src/storage/config.js';
 
@@ -35,7 +35,9 @@ describe('templates', () => {
       commands: Record<string, { flags: Record<string, { char?: string }> }>;
     };
     const lines = units.flatMap((file) => unit(file).filter(([key]) => /^Exec/.test(key)).map(([, value]) => value)); // prettier-ignore
-    const { services } = load(readFileSync(path.join(COMPOSE, 'compose.yaml'), 'utf8')) as {
+    const { services } = load(readFileSync(path.join(COMPOSE, 'compose.yaml'), 'utf8'), {
+      schema: YAML11_SCHEMA,
+    }) as {
       services: Record<string, Service>;
     };
     for (const { command } of Object.values(services)) lines.push(command!.join(' '));
@@ -95,7 +97,7 @@ describe('templates', () => {
 
   it('compose: each service has its own configuration, a health check, and no secret in it', () => {
     const text = readFileSync(path.join(COMPOSE, 'compose.yaml'), 'utf8');
-    const { services } = load(text) as { services: Record<string, Service> };
+    const { services } = load(text, { schema: YAML11_SCHEMA }) as { services: Record<string, Service> };
     assert.deepEqual(Object.keys(services), ['storage-1', 'storage-2', 'storage-3', 'compute']);
     for (const [name, { command, healthcheck, volumes }] of Object.entries(services)) {
       assert.equal(command!.at(-1), `/config/${name}.json`);
