@@ -63,8 +63,10 @@ export interface StorageNodeReport {
   redoVerify: { compared: number; mismatched: number } | null;
 }
 
-export type ScrubReport = Omit<ScrubStatus, 'findings'> & {
-  findings: (Omit<ScrubFinding, 'lsn'> & { lsn: string })[];
+type FindingReport = Omit<ScrubFinding, 'lsn'> & { lsn: string };
+export type ScrubReport = Omit<ScrubStatus, 'findings' | 'disputed'> & {
+  disputed: FindingReport[];
+  findings: FindingReport[];
 };
 
 export interface ComputeReport {
@@ -217,7 +219,8 @@ async function askNode(
         ingestError: ingestError(status),
         scrub: {
           ...status.scrub,
-          findings: status.scrub.findings.map((found) => ({ ...found, lsn: formatLsn(found.lsn) })),
+          disputed: status.scrub.disputed.map(findingReport),
+          findings: status.scrub.findings.map(findingReport),
         },
         redoVerify: redoVerified(status.metrics),
       });
@@ -255,6 +258,10 @@ function redoVerified(metrics: NodeStatus['metrics']): StorageNodeReport['redoVe
   return { compared: metrics['redoCompared'] ?? 0, mismatched: metrics['redoMismatched'] ?? 0 };
 }
 
+function findingReport(found: ScrubFinding): FindingReport {
+  return { ...found, lsn: formatLsn(found.lsn) };
+}
+
 function ingestError({ ingestError: error }: NodeStatus): StorageNodeReport['ingestError'] {
   if (!error) return null;
   const { code, lsn, message } = error;
@@ -268,7 +275,7 @@ export function nodeProblem(status: NodeStatus): string | null {
     return `log damaged at ${formatLsn(status.damaged[0]!.begin)} in ${status.damaged[0]!.file}`;
   if (status.disk.problem !== null) return `disk full: ${status.disk.problem}; takes no log, serves reads`;
   if (status.voter && status.rebuild) return `pages: ${rebuildText(status)}`;
-  const disputed = status.scrub.findings.find(({ verdict }) => verdict === 'disputed');
+  const [disputed] = status.scrub.disputed;
   if (disputed)
     return `${disputed.what} as of ${formatLsn(disputed.lsn)} differs between nodes ${disputed.nodes.join(', ')}, and no majority tells which is right`;
   if (status.membership.state === 'outside')

@@ -60,6 +60,8 @@ export interface ScrubStatus {
   pagesDisputed: number;
   /** Read to check the blocks of RocksDB. */
   bytesVerified: number;
+  /** Pages that nodes differed about when they were compared last. */
+  disputed: ScrubFinding[];
   /** The newest first. */
   findings: ScrubFinding[];
   lastError: string | null;

@@ -69,6 +69,7 @@ export class ScrubService {
     pagesRepaired: 0,
     pagesDisputed: 0,
     bytesVerified: 0,
+    disputed: [],
     findings: [],
     lastError: null,
   };
@@ -144,6 +145,7 @@ export class ScrubService {
   private async pass(): Promise<void> {
     const begun = performance.now();
     const before = { ...this.status };
+    const passBegun = new Date().toISOString();
     await this.verifyStore();
     const first = await this.common();
     await this.compareRows(first);
@@ -155,6 +157,8 @@ export class ScrubService {
       await Promise.all(runs.map((run) => this.compare(run, now)));
       await this.rest(this.busyMs - busyBefore);
     }
+    // What was not met any more does not exist any more.
+    this.status.disputed = this.status.disputed.filter((finding) => finding.at >= passBegun);
     this.logger.info(
       {
         pages: this.status.pagesCompared - before.pagesCompared,
@@ -216,6 +220,7 @@ export class ScrubService {
     const text = ({ rows, crc }: { rows: number; crc: number }): string =>
       `${rows} rows, ${crc.toString(16)}`;
     const verdict = judge([own.crc, ...theirs.map(({ value }) => value.crc)], this.majority);
+    this.settle('relations and facts');
     if (verdict.kind === 'equal') return;
     const nodes = [this.parts.nodeId, ...theirs.map(({ peer }) => peer.id)];
     const words = `the lists of relations and facts as of ${formatLsn(at)} differ: ${[own, ...theirs.map(({ value }) => value)].map((d, i) => `node ${nodes[i]} ${text(d)}`).join('; ')}`;
@@ -239,6 +244,7 @@ export class ScrubService {
       const blkno = run.first + i;
       const crcs = all.map(({ crcs: of, unreadable }) => (unreadable.has(blkno) ? null : of[i]!));
       const verdict = judge(crcs, this.majority);
+      if (this.status.disputed.length > 0) this.settle(runText(run, blkno));
       if (verdict.kind === 'equal') continue;
       this.status.pagesDiffering += 1;
       const nodes = [this.parts.nodeId, ...theirs.map(({ peer }) => peer.id)];
@@ -282,8 +288,16 @@ export class ScrubService {
     return Math.floor(this.parts.voters / 2) + 1;
   }
 
-  private found(finding: Omit<ScrubFinding, 'at'>): void {
-    this.status.findings = [{ ...finding, at: new Date().toISOString() }, ...this.status.findings].slice(0, FINDINGS_MAX); // prettier-ignore
+  private found(made: Omit<ScrubFinding, 'at'>): void {
+    const finding: ScrubFinding = { ...made, at: new Date().toISOString() };
+    if (made.verdict === 'disputed')
+      this.status.disputed = [finding, ...this.status.disputed].slice(0, FINDINGS_MAX);
+    this.status.findings = [finding, ...this.status.findings].slice(0, FINDINGS_MAX); // prettier-ignore
+  }
+
+  /** What was in dispute about a page is judged anew. */
+  private settle(what: string): void {
+    this.status.disputed = this.status.disputed.filter((finding) => finding.what !== what);
   }
 
   /** All keep what is read at `at`. */

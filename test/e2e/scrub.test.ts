@@ -191,6 +191,7 @@ describe('e2e: scrub', function () {
       assert.match(reports.find((r) => r.id === id)!.problem!, /block 5 .* no majority tells which is right/);
     await start('3');
     await untilStatus('2', 'the repair', (s) => s.scrub.pagesRepaired === 1);
+    for (const id of ['1', '2']) await untilStatus(id, 'no dispute', (s) => s.scrub.disputed.length === 0);
     assert.ok((await block('2')).equals(await block('3')));
   });
 
