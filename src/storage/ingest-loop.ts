@@ -21,10 +21,10 @@ export interface IngestOptions {
 }
 
 /** Bounds of a slice: fewer make the cost of each batch (its marker, its control state) felt, more help nothing. */
-const SLICE_RECORDS_MIN = 32;
+const SLICE_RECORDS_MIN = 64;
 const SLICE_RECORDS_MAX = 4096;
-/** Images written at a time when there is no log to ingest. */
-const IDLE_IMAGES = 16;
+/** Images written at a time when there is no log to ingest: two milliseconds, when their pages are not kept. */
+const IDLE_IMAGES = 4;
 const STORE_FAULTS: ReadonlySet<string> = new Set([
   'NODE_DISK_FULL',
   'NODE_STORE_BUSY',
@@ -151,6 +151,7 @@ export class IngestLoop {
   /** One slice. False when the decoder needs more bytes or ingest has stopped. */
   private slice(decoder: WalStreamDecoder): boolean {
     const begun = performance.now();
+    const cpu = process.cpuUsage();
     const batch: WalRecord[] = [];
     let more = true;
     let failure: { error: unknown; lsn: Lsn } | null = null;
@@ -174,9 +175,12 @@ export class IngestLoop {
     if (failure) this.failed(failure.error, failure.lsn);
     const tookMs = performance.now() - begun;
     this.busyMs += tookMs;
-    // Records differ a hundredfold in cost and machines in speed: the next slice is sized by what this one took.
-    const fitting = Math.floor((batch.length * this.options.sliceMs) / Math.max(tookMs, 0.01));
-    if (!more && tookMs < this.options.sliceMs) return false; // too short to tell
+    // Records differ a hundredfold in cost and machines in speed: the next slice is sized by what this one took; on a machine with more to do than it can, by its
+    // share of that, or batches would become small, and so dear, when there is least to spare.
+    const { user, system } = process.cpuUsage(cpu);
+    const workMs = Math.min(tookMs, (user + system) / 1000);
+    const fitting = Math.floor((batch.length * this.options.sliceMs) / Math.max(workMs, 0.01));
+    if (!more && workMs < this.options.sliceMs) return false; // too short to tell
     this.sliceRecords = Math.min(
       SLICE_RECORDS_MAX,
       Math.max(SLICE_RECORDS_MIN, Math.min(fitting, this.sliceRecords * 2)),

@@ -36,8 +36,12 @@ export interface IngesterOptions {
   readonly branch?: BranchId;
 }
 
-/** Images written after a batch at most: a pause of some ten milliseconds. The rest waits for the next batch, or for coalesce(). */
-const IMAGES_PER_BATCH = 64;
+/**
+ * Images written after a batch at most: these, and as many as its records can have made due, so that what waits does not grow for ever. An image costs
+ * some ten microseconds if the page is kept, up to half a millisecond if not. The rest waits for the next batch, or for coalesce().
+ */
+const IMAGES_PER_BATCH = 16;
+const RECORDS_PER_IMAGE = 16;
 
 export class Ingester {
   private readonly branch: BranchId;
@@ -91,7 +95,9 @@ export class Ingester {
       const culprit = records[count];
       if (culprit) throw stopped(err, culprit);
     }
-    this.writeImages(this.queue.takeOverdue(IMAGES_PER_BATCH));
+    const eager = this.store.policy.kind === 'eager';
+    const most = eager ? Infinity : IMAGES_PER_BATCH + Math.ceil(count / RECORDS_PER_IMAGE);
+    this.writeImages(this.queue.takeOverdue(most));
   }
 
   /** Writes up to `max` images that are due; returns how many pages are still waiting. For idle moments. */

@@ -39,7 +39,7 @@ export interface VersionInfo {
 export type CoalescePolicy =
   /** An image of every page that a batch changed, as part of ingesting it. */
   | { readonly kind: 'eager' }
-  /** An image once a page has `pageDeltas` deltas (an SLRU page `slruDeltas`) since its last one. */
+  /** An image for a page with `pageDeltas` deltas (an SLRU page `slruDeltas`) since its last one, when ingest is idle; at 8 times as many, at once. */
   | { readonly kind: 'background'; readonly pageDeltas: number; readonly slruDeltas: number }
   /** Never: only reads rebuild pages. */
   | { readonly kind: 'lazy' };
