@@ -19,7 +19,7 @@ import { aurora, processesWith, tempFolder } from './cli.js';
 const ELSEWHERE = '127.0.0.2';
 
 describe('aurora storage', function () {
-  this.timeout(180_000);
+  this.timeout(600_000);
   let dir: string;
   let remove: () => Promise<void>;
   let root: string;

@@ -10,7 +10,7 @@ import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank
 import { eventually, TestCluster } from '../helpers/cluster.js';
 
 describe('e2e: changes of membership', function () {
-  this.timeout(240_000);
+  this.timeout(600_000);
   let cluster: TestCluster;
   let stop = new AbortController();
   let load: Promise<BankResult> | null = null;
