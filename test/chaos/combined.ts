@@ -203,11 +203,10 @@ export const COMBINED: readonly Combined[] = [
       return watched(context, load, [victim], SESSIONS_GO_ON, {
         async harm() {
           await fault('full disk').begin(context, victim);
-          await eventually(
-            'the disk is full',
-            () => cluster.faultsOf(victim).bites().writesRefused > 0,
-            60_000,
-          );
+          await eventually('the disk is full', () => {
+            const { writesRefused, roomTold } = cluster.faultsOf(victim).bites();
+            return writesRefused > 0 || roomTold > 0;
+          });
           await kill(context, victim);
           const started = await cluster.startNode(victim).then(
             () => 'it starts all the same',

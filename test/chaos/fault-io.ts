@@ -9,7 +9,16 @@ const SOURCE = path.join(import.meta.dirname, 'faultio.c');
 const WORD = 8;
 const WORDS = 8;
 /** Indexes into the control file. */
-const AT = { syncDelayMs: 0, room: 1, clockMs: 2, syncsDelayed: 3, writesRefused: 4, clockReads: 5 } as const;
+const AT = {
+  syncDelayMs: 0,
+  room: 1,
+  clockMs: 2,
+  syncsDelayed: 3,
+  writesRefused: 4,
+  clockReads: 5,
+  quota: 6,
+  roomTold: 7,
+} as const;
 
 /** Compiles the library into `dir`, which any account must be able to read. Returns its path. */
 export async function buildFaultIo(dir: string): Promise<string> {
@@ -48,8 +57,9 @@ export class FaultIo {
     this.set(AT.syncDelayMs, ms);
   }
 
-  /** Bytes that files may still grow by; null = any number. */
-  setRoom(bytes: number | null): void {
+  /** Bytes that files may still grow by; null = any number. `untold`: who asks for the free space is not told, as with a quota. */
+  setRoom(bytes: number | null, untold?: 'untold'): void {
+    this.set(AT.quota, untold ? 1 : 0);
     this.set(AT.room, bytes ?? -1);
   }
 
@@ -64,11 +74,12 @@ export class FaultIo {
   }
 
   /** How often the faults have really met the daemon: a fault that never did has shown nothing. */
-  bites(): { syncsDelayed: number; writesRefused: number; clockReads: number } {
+  bites(): { syncsDelayed: number; writesRefused: number; clockReads: number; roomTold: number } {
     return {
       syncsDelayed: this.get(AT.syncsDelayed),
       writesRefused: this.get(AT.writesRefused),
       clockReads: this.get(AT.clockReads),
+      roomTold: this.get(AT.roomTold),
     };
   }
 

@@ -5,7 +5,8 @@
  *   0 sync delay in ms           for fsync, fdatasync, sync_file_range of files below CHAOS_DIR
  *   1 room in bytes, or -1       what files below CHAOS_DIR may still grow by; a write that needs more is cut short, then ENOSPC
  *   2 clock offset in ms         added to the wall clock; the monotonic clock is left alone, as by somebody who sets the clock
- *   3 syncs delayed   4 writes refused or cut short   5 readings of the wall clock that were shifted   6, 7 not used
+ *   3 syncs delayed   4 writes refused or cut short   5 readings of the wall clock that were shifted
+ *   6 1 = statfs does not tell of the room, as with a quota   7 times that statfs told of it
  *
  * Overwriting what a file already has needs no room, as on a file system that writes in place.
  */
@@ -29,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SYNC_DELAY_MS, ROOM, CLOCK_MS, SYNCS, WRITES, CLOCKS, WORDS = 8 };
+enum { SYNC_DELAY_MS, ROOM, CLOCK_MS, SYNCS, WRITES, CLOCKS, QUOTA, TOLD, WORDS = 8 };
 
 /* Until the control file is there: nothing is wrong. */
 static _Atomic int64_t harmless[WORDS] = {[ROOM] = -1};
@@ -250,8 +251,10 @@ POSIX_FALLOCATE(posix_fallocate64)
 		REAL(name); \
 		int result = real(path, out); \
 		int64_t room = control[ROOM]; \
-		if (result == 0 && room >= 0 && strncmp(path, dir, dir_length) == 0) \
+		if (result == 0 && room >= 0 && !control[QUOTA] && strncmp(path, dir, dir_length) == 0) { \
 			out->f_bavail = out->f_bfree = (uint64_t) room / (uint64_t) out->unit; \
+			control[TOLD]++; \
+		} \
 		return result; \
 	}
 STATFS(statfs, statfs, f_bsize)

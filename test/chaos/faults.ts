@@ -17,6 +17,7 @@ import { daemonLog } from '../../src/cluster/layout.js';
 import { storageDaemonName } from '../../src/cluster/start.js';
 import { eventually } from '../helpers/cluster.js';
 import { PRIMARY, signalIfThere, type ChaosCluster } from './cluster.js';
+import type { FaultIo } from './fault-io.js';
 import type { Random } from './random.js';
 
 /** What a fault works with. `tell` writes the round's schedule. */
@@ -69,17 +70,14 @@ async function pause(context: FaultContext, longMs: number, shortMs: number): Pr
   await sleep(ms);
 }
 
+/** Until the fault has met each of them. */
 async function bitten(
-  context: FaultContext,
+  { cluster }: FaultContext,
   parties: readonly string[],
-  which: 'syncsDelayed' | 'writesRefused' | 'clockReads',
+  met: (bites: ReturnType<FaultIo['bites']>) => boolean,
 ): Promise<void> {
   for (const party of parties)
-    await eventually(
-      `${which} at ${party}`,
-      () => context.cluster.faultsOf(party).bites()[which] > 0,
-      60_000,
-    );
+    await eventually(`${party} meets the fault`, () => met(cluster.faultsOf(party).bites()));
 }
 
 const killed: Fault = {
@@ -149,11 +147,14 @@ const full: Fault = {
   namedBy: null,
   async begin(context, party) {
     const room = context.random.below(256 * 1024);
-    context.tell(`${party}: ${room} bytes left`);
-    context.cluster.faultsOf(party).setRoom(room);
+    // As with a quota, half of the time nobody is told before it is too late.
+    const untold = context.random.below(2) === 0 ? 'untold' : undefined;
+    context.tell(`${party}: ${room} bytes left${untold ? ', which free space does not show' : ''}`);
+    context.cluster.faultsOf(party).setRoom(room, untold);
   },
   async hold(context, parties) {
-    await bitten(context, parties, 'writesRefused');
+    // Who heeds the free space does not come to be refused.
+    await bitten(context, parties, ({ writesRefused, roomTold }) => writesRefused > 0 || roomTold > 0);
     await pause(context, context.random.between(3000, 6000), 2000);
   },
   async end({ cluster }, party) {
@@ -177,7 +178,7 @@ const slow: Fault = {
     context.cluster.faultsOf(party).setSyncDelay(ms);
   },
   async hold(context, parties) {
-    await bitten(context, parties, 'syncsDelayed');
+    await bitten(context, parties, ({ syncsDelayed }) => syncsDelayed > 0);
     await pause(context, 8000, 2500);
   },
   async end({ cluster }, party) {
@@ -195,7 +196,7 @@ const clock: Fault = {
     jump(context, party);
   },
   async hold(context, parties) {
-    await bitten(context, parties, 'clockReads');
+    await bitten(context, parties, ({ clockReads }) => clockReads > 0);
     await pause(context, 4000, 1500);
     for (const party of parties) jump(context, party);
     await pause(context, 4000, 1500);
