@@ -55,6 +55,7 @@ async function runAll(): Promise<number> {
     console.log(`${round.name}, seed ${seed}`);
     const row = await one(round);
     rows.push(row);
+    if (flags.results) withEarlier(flags.results, rows); // an interrupted run keeps what it has
     if (row.failure !== null) failed.push(round.name);
   }
   const { table, notes } = matrixTable(flags.results ? withEarlier(flags.results, rows) : rows);
