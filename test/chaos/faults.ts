@@ -70,14 +70,17 @@ async function pause(context: FaultContext, longMs: number, shortMs: number): Pr
   await sleep(ms);
 }
 
-/** Until the fault has met each of them. */
+/** Until the fault has met each of them; where only `enough` of them are met, the others have nothing to do any more. */
 async function bitten(
   { cluster }: FaultContext,
   parties: readonly string[],
   met: (bites: ReturnType<FaultIo['bites']>) => boolean,
+  enough = parties.length,
 ): Promise<void> {
-  for (const party of parties)
-    await eventually(`${party} meets the fault`, () => met(cluster.faultsOf(party).bites()));
+  await eventually(
+    `${enough} of ${parties.join(', ')} meet the fault`,
+    () => parties.filter((party) => met(cluster.faultsOf(party).bites())).length >= enough,
+  );
 }
 
 const killed: Fault = {
@@ -154,7 +157,10 @@ const full: Fault = {
   },
   async hold(context, parties) {
     // Who heeds the free space does not come to be refused.
-    await bitten(context, parties, ({ writesRefused, roomTold }) => writesRefused > 0 || roomTold > 0);
+    const met = ({ writesRefused, roomTold }: ReturnType<FaultIo['bites']>): boolean =>
+      writesRefused > 0 || roomTold > 0;
+    // Without a write quorum nothing is written any more.
+    await bitten(context, parties, met, Math.min(parties.length, 2));
     await pause(context, context.random.between(3000, 6000), 2000);
   },
   async end({ cluster }, party) {
