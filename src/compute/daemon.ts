@@ -261,7 +261,7 @@ export class ComputeDaemon {
     const deadline = performance.now() + config.electTimeoutMs;
     const watch = new FailoverWatch(
       this.beacon,
-      { name: config.name, readQuorum: knownQuorum(this.context).readQuorum, times: config.failover, log },
+      { name: config.name, quorum: () => knownQuorum(this.context), times: config.failover, log },
       (why) => this.promotion.abort(why),
     );
     try {

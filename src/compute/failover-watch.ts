@@ -1,10 +1,12 @@
 import type { Logger } from 'pino';
 import { judge, type FailoverTimes } from '../engine/computes/policy.js';
+import type { QuorumConfig } from '../engine/quorum/config.js';
 import type { Beacon } from './beacon.js';
 
 export interface WatchOptions {
   name: string;
-  readQuorum: number;
+  /** As of now: members of the volume come and go. */
+  quorum: () => Pick<QuorumConfig, 'voters' | 'readQuorum'>;
   times: FailoverTimes;
   log: Logger;
 }
@@ -26,8 +28,10 @@ export class FailoverWatch {
   }
 
   private readonly look = (): void => {
-    const { name, readQuorum, times, log } = this.options;
-    const verdict = judge(this.beacon.reports(), name, readQuorum, times);
+    const { name, quorum, times, log } = this.options;
+    const { voters, readQuorum } = quorum();
+    const reports = this.beacon.reports().filter(({ nodeId }) => voters.includes(nodeId));
+    const verdict = judge(reports, name, readQuorum, times);
     if (verdict.kind === 'successor') return this.promote(`${verdict.of.name} hands over`);
     if (verdict.kind === 'stay') {
       this.goneSinceMs = null;
