@@ -95,7 +95,7 @@ class Run {
     const initial: Configuration = { generation: 1, members, writeQuorum, readQuorum };
     for (const { id } of members) this.newNode(id, initial);
     this.wipesLeft = options.wipes;
-    this.tool = new SimTool(this.world, initial, { min: v - 1, max: v + 1 }, options, {
+    this.tool = new SimTool(this.world, initial, { min: v - 2, max: v + 1 }, options, {
       newNode: (id) => this.newNode(id, null),
       isSound: (next) => this.isSound(next),
       post: (node, message) =>
@@ -255,6 +255,14 @@ class Run {
     }
   }
 
+  /** The tool with a third of the voters on one side, all others and the writers so far on the other: what it hands out there must not come into force. */
+  private strand(sides: Map<string, number>): void {
+    const voters = votersOf(this.tool.configuration);
+    for (const id of sides.keys()) sides.set(id, 0);
+    sides.set(this.tool.id, 1);
+    for (let n = Math.ceil(voters.length / 3); n > 0; n--) sides.set(this.world.pick(voters), 1);
+  }
+
   /** The present one and the one before it, in which writers may be until this one is settled. */
   private get lastConfigurations(): Configuration[] {
     return [this.tool.configuration, ...this.before.slice(0, 1)];
@@ -264,6 +272,7 @@ class Run {
     const sides = new Map<string, number>();
     for (const id of this.nodes.keys()) sides.set(id, this.world.between(0, 1));
     for (const { id } of [...this.writers, this.tool]) sides.set(id, this.world.between(0, 1));
+    if (this.world.chance(0.4)) this.strand(sides);
     this.world.partition(sides);
   }
 
