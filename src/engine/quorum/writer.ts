@@ -252,7 +252,8 @@ export class WriterCore {
     }
     if ((answer.generation ?? 0) !== this.config.generation) return;
     node.generation = this.config.generation;
-    if (answer.scl < node.sclAtHandshake) node.regressed = true;
+    // A learner's log may be replaced by a peer's state, and so be shorter; it did not count.
+    if (answer.scl < node.sclAtHandshake && !node.learner) node.regressed = true;
     if (!node.started) node.nextLsn = answer.scl;
     node.started = true;
     this.acknowledged(node, answer.scl, answer.learner);
@@ -412,8 +413,8 @@ export class WriterCore {
   }
 
   private acknowledged(node: Progress, scl: Lsn, learner: LearnerReason | null): void {
+    node.scl = node.learner ? scl : lsn(Math.max(node.scl, scl));
     node.learner = learner;
-    node.scl = lsn(Math.max(node.scl, scl));
     node.nextLsn = lsn(Math.max(node.nextLsn, node.scl));
     this.advance();
   }
