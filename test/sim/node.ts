@@ -159,8 +159,8 @@ export class SimNode {
     this.live = { bytes: [...this.disk.log.bytes], history: this.disk.log.history };
     this.opsQueued = this.opsDone = 0;
     this.up = true;
-    if (this.isVoter) this.lost = false;
-    else this.tick();
+    if (this.acceptor.learner !== 'amnesia') this.lost = false; // a log that is damaged is another matter
+    if (!this.isVoter) this.tick();
     this.undecided = false;
   }
 
