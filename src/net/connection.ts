@@ -104,7 +104,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.heard();
     try {
       if (!isBinary) throw new DbError('WIRE_TEXT', 'a text message where only binary frames are spoken');
-      const frame = decodeFrame(toBuffer(data));
+      const frame = decoded(toBuffer(data));
       if (frame.requestId === 0 && isFrameOf(frame, Failure)) this.close(errorOf(frame.body));
       else this.emit('frame', frame);
     } catch (err) {
@@ -133,6 +133,16 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       else if (silentMs >= keepAlive.pingMs && this.isOpen) this.ws.ping();
     }, keepAlive.pingMs);
     this.timer.unref();
+  }
+}
+
+/** Whatever keeps a frame from being decoded is a fault of the frame: a position beyond all WAL (WAL_BAD_LSN), for one. */
+function decoded(bytes: Buffer): Frame {
+  try {
+    return decodeFrame(bytes);
+  } catch (cause) {
+    if (!isDbError(cause) || cause.code.startsWith('WIRE_')) throw cause;
+    throw new DbError('WIRE_BAD_VALUE', cause.message, { cause });
   }
 }
 

@@ -132,6 +132,15 @@ for (const tls of [false, true])
       };
       for (const [name, codes] of Object.entries(wanted)) {
         const text = await fs.readFile(path.join(cluster.layout.root, 'log', `${name}.log`), 'utf8');
+        const stray = text.split('\n').findIndex((line) => line !== '' && !line.startsWith('{'));
+        assert.equal(
+          stray,
+          -1,
+          `${name}: ${text
+            .split('\n')
+            .slice(stray, stray + 20)
+            .join('\n')}`,
+        );
         assert.ok(text.length < LOG_BYTES_MAX, `${name}.log has ${text.length} bytes`);
         const lines = text.trim().split('\n').map((line) => JSON.parse(line) as { code?: string; level: string; suppressed?: Record<string, number> }); // prettier-ignore
         const told = new Set(

@@ -192,8 +192,9 @@ describe('a cluster with TLS, from outside', function () {
       for (const file of await filesBelow(folder)) {
         const stat = await fs.lstat(file).catch(() => null); // PostgreSQL removes files meanwhile
         if (!stat || stat.isSymbolicLink() || file.endsWith('.crt')) continue;
-        // What PostgreSQL is configured with: its account must read it, and it is no secret.
-        const forAll = file.startsWith(path.join(cluster.computeDir, 'managed'));
+        // What PostgreSQL is configured with, and how far it may write: its account must read it, and it is no secret.
+        const forAll =
+          file.startsWith(path.join(cluster.computeDir, 'managed')) || path.basename(file) === 'walgate';
         const wrong = stat.mode & 0o022 || (!forAll && stat.mode & 0o044 && (await reachable(file)));
         if (wrong) open.push(`${file} ${(stat.mode & 0o777).toString(8)}`);
       }

@@ -159,6 +159,7 @@ describe('net: connections', () => {
       [version, 'WIRE_VERSION'],
       [hello.subarray(0, hello.length - 4), 'WIRE_SHORT'],
       [Buffer.concat([hello, hello]), 'WIRE_TRAILING'],
+      [m.encodeFrame(m.ReadLog, { begin: 0 as Lsn, end: 0 as Lsn, maxBytes: 0, epoch: 0 }).fill(0xff, m.HEADER_BYTES), 'WIRE_BAD_VALUE'], // prettier-ignore
     ] as const) {
       const { ws, failure } = await raw(port);
       ws.send(bad);
