@@ -4,7 +4,6 @@ import { AuroraCommand, clusterFlag, errnoWords } from '../src/cluster/command.j
 import { createCluster, type CreateOptions } from '../src/cluster/create.js';
 import { clusterOptions, createOrUndo, newClusterFlags } from '../src/cluster/new-cluster.js';
 import { promptPasswords } from '../src/cluster/prompt.js';
-import { givenTls } from '../src/cluster/tls.js';
 import { DbError } from '../src/engine/errors.js';
 
 /** Flags that PostgreSQL's initdb takes and that go through to it as they are. */
@@ -117,26 +116,6 @@ export default class Initdb extends AuroraCommand {
       helpValue: 'CFG',
     }),
     'wal-segsize': Flags.string({ description: 'size of WAL segments, in megabytes', helpValue: 'SIZE' }),
-    tls: Flags.boolean({
-      description:
-        "encrypt what daemons say to each other, with a certificate authority of the cluster's own",
-    }),
-    'tls-ca': Flags.string({
-      description: 'the same with given certificates: file with those of the authorities (PEM)',
-      helpValue: 'FILE',
-      dependsOn: ['tls-cert', 'tls-key'],
-      exclusive: ['tls'],
-    }),
-    'tls-cert': Flags.string({
-      description: 'file with the certificate of all members of this cluster (PEM)',
-      helpValue: 'FILE',
-      dependsOn: ['tls-ca'],
-    }),
-    'tls-key': Flags.string({
-      description: 'file with its private key (PEM, mode 0600)',
-      helpValue: 'FILE',
-      dependsOn: ['tls-ca'],
-    }),
   };
   static override enableJsonFlag = true;
 
@@ -155,7 +134,6 @@ export default class Initdb extends AuroraCommand {
       authHost: flags['auth-host'] ?? flags.auth ?? 'scram-sha-256',
       password,
       initdbArgs,
-      tls: flags.tls ? ('own' as const) : givenTls(flags['tls-ca'], flags['tls-cert'], flags['tls-key']),
     };
     const created = await createOrUndo(options, createCluster);
     this.log(`\nSuccess. You can now start the database server using:\n\n    aurora start -D ${root}\n`);

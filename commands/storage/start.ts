@@ -2,8 +2,8 @@ import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { isLoneNode, prepareLoneNode, startLoneNode } from '../../src/cluster/lone-node.js';
+import { givenTls } from '../../src/cluster/new-cluster.js';
 import { addressOf } from '../../src/cluster/storage-flags.js';
-import { givenTls } from '../../src/cluster/tls.js';
 import { startStorageNodes } from '../../src/cluster/storage-list.js';
 import { DbError } from '../../src/engine/errors.js';
 
@@ -36,17 +36,17 @@ With --join: a node alone, in a folder of its own (-D). It asks the members that
       dependsOn: ['join'],
     }),
     'tls-ca': Flags.string({
-      description: "file with the certificates of the cluster's authorities (PEM)",
+      description: "file with the certificate of the cluster's authority (see aurora cert issue)",
       helpValue: 'FILE',
       dependsOn: ['join', 'tls-cert', 'tls-key'],
     }),
     'tls-cert': Flags.string({
-      description: "file with this node's certificate (PEM; see aurora cert issue)",
+      description: "file with the node's certificate",
       helpValue: 'FILE',
       dependsOn: ['tls-ca'],
     }),
     'tls-key': Flags.string({
-      description: 'file with its private key (PEM, mode 0600)',
+      description: 'file with its private key; may be the same',
       helpValue: 'FILE',
       dependsOn: ['tls-ca'],
     }),

@@ -134,9 +134,8 @@ async function buildCluster(
       await fs.mkdir(path.dirname(dir), { recursive: true, mode: 0o700 });
       say(`importing it into storage node ${id}`);
       const onProgress = (progress: ImportProgress): void => options.onImport?.(id, progress);
-      const making = (): ReturnType<typeof createNode> =>
-        createNode({ dir, nodeId: id, volumeId }, source, onProgress);
-      pages = (await withUmask(0o077, making)).pages;
+      const birth = { dir, nodeId: id, volumeId };
+      pages = (await withUmask(0o077, () => createNode(birth, source, onProgress))).pages;
       nodes.push({ id, host: '127.0.0.1', port: await freePort(), dir });
     }
     const { computeDir, socketDir } = await computeFolders(layout, install, volumeId, made);

@@ -7,8 +7,8 @@ import path from 'node:path';
 import { DbError, errorMessage } from '../engine/errors.js';
 import type { NodeStatus } from '../net/node-status.js';
 import { loadSecret } from '../net/secret.js';
-import { StorageClient } from '../net/storage-client.js';
 import { TlsCredentials, type TlsFiles } from '../net/tls.js';
+import { StorageClient } from '../net/storage-client.js';
 import { endpointOf } from '../storage/config.js';
 import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
 import { storageDaemonName } from './start.js';
@@ -24,7 +24,7 @@ export interface LoneNode {
   readonly advertise: string;
   readonly join: readonly string[];
   readonly secretFile: string;
-  /** Its certificate, of `node:<nodeId>`, and the authority of the others'; null: plain text. */
+  /** From "aurora cert issue node:ID"; null: plain text, on loopback only. */
   readonly tls: TlsFiles | null;
 }
 
@@ -56,6 +56,7 @@ export function prepareLoneNode(dir: string, node: LoneNode): void {
       throw new DbError('CLUSTER_NODE', `"${dir}" belongs to storage node ${nodeId} of volume ${volumeId}`);
   }
   loadSecret(node.secretFile);
+  if (node.tls) TlsCredentials.load(node.tls).assertOf(`node:${node.nodeId}`);
   mkdirSync(runDirOf(dir), { recursive: true, mode: 0o700 });
   writeFileSync(`${fileOf(dir)}.new`, `${JSON.stringify(node, null, 2)}\n`, { mode: 0o600 });
   renameSync(`${fileOf(dir)}.new`, fileOf(dir));
@@ -90,9 +91,9 @@ export async function loneNodeStatus(dir: string): Promise<NodeStatus | null> {
   if (runningPid(runDirOf(dir), storageDaemonName(node.nodeId)) === null) return null;
   const client = await StorageClient.connect(node, {
     secret: loadSecret(node.secretFile),
+    tls: node.tls ? TlsCredentials.load(node.tls) : null,
     volumeId: node.volumeId,
     role: 'tool',
-    tls: node.tls && TlsCredentials.load(node.tls),
     clientId: 'status',
     nodeId: node.nodeId,
     connectTimeoutMs: ASK_MS,

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Flags } from '@oclif/core';
 import { DbError } from '../engine/errors.js';
+import type { TlsFiles } from '../net/tls.js';
 import type { ClusterOptions, CreatedCluster } from './create.js';
 import { Interrupt } from './interrupt.js';
 import { clusterLayout } from './layout.js';
@@ -48,6 +49,25 @@ export const newClusterFlags = {
     multiple: true,
     helpValue: 'ZONE',
   }),
+  tls: Flags.boolean({
+    description: "encrypt what daemons say to each other, with a certificate authority of the cluster's own",
+  }),
+  'tls-ca': Flags.string({
+    description: 'the same with given certificates: file with those of the authorities (PEM)',
+    helpValue: 'FILE',
+    dependsOn: ['tls-cert', 'tls-key'],
+    exclusive: ['tls'],
+  }),
+  'tls-cert': Flags.string({
+    description: 'file with the certificate of all members of this cluster (PEM)',
+    helpValue: 'FILE',
+    dependsOn: ['tls-ca'],
+  }),
+  'tls-key': Flags.string({
+    description: 'file with its private key (PEM, mode 0600)',
+    helpValue: 'FILE',
+    dependsOn: ['tls-ca'],
+  }),
   'pg-bindir': Flags.string({
     description: "bin directory of your own PostgreSQL 18 (default: the package's)",
     helpValue: 'DIR',
@@ -67,6 +87,10 @@ interface NewClusterFlagValues {
   zone?: string[] | undefined;
   'pg-bindir'?: string | undefined;
   'run-as'?: string | undefined;
+  tls: boolean;
+  'tls-ca'?: string | undefined;
+  'tls-cert'?: string | undefined;
+  'tls-key'?: string | undefined;
 }
 
 /** `say` gets the steps, and how far an import has come when there is no terminal. */
@@ -85,6 +109,7 @@ export function clusterOptions(
     zones: zoneNames(flags),
     pgBindir: flags['pg-bindir'],
     runAs: flags['run-as'],
+    tls: flags.tls ? 'own' : givenTls(flags['tls-ca'], flags['tls-cert'], flags['tls-key']),
     progress: (line) => {
       progress.end();
       say(`${line} ...`);
@@ -100,6 +125,12 @@ export function clusterOptions(
         });
     },
   };
+}
+
+/** The three files that flags name, or null when none is named. */
+export function givenTls(ca?: string, cert?: string, key?: string): TlsFiles | null {
+  if (ca === undefined || cert === undefined || key === undefined) return null;
+  return { caFile: path.resolve(ca), certFile: path.resolve(cert), keyFile: path.resolve(key) };
 }
 
 /** Throws USAGE_ZONE. */

@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { DbError } from '../engine/errors.js';
 import { loadSecret } from '../net/secret.js';
 import { TlsCredentials, type TlsFiles, type TlsIdentity } from '../net/tls.js';
@@ -42,12 +41,6 @@ export function toolAccess(layout: ClusterLayout, volume: VolumeInfo): ToolAcces
     role: 'tool',
     tls: files === null ? null : TlsCredentials.load(files),
   };
-}
-
-/** Of three flags that go together; null without them. */
-export function givenTls(ca?: string, cert?: string, key?: string): TlsFiles | null {
-  if (ca === undefined || cert === undefined || key === undefined) return null;
-  return { caFile: path.resolve(ca), certFile: path.resolve(cert), keyFile: path.resolve(key) };
 }
 
 /** Given files must be those of every member that runs here. Throws USAGE_TLS. */

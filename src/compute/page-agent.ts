@@ -174,8 +174,8 @@ export class PageAgent {
       parts = request.op === OP.fetch ? await this.pages(request) : await this.putFile(request);
     } catch (err) {
       this.own.errors++;
-      this.options.onError?.(err);
       if (isDbError(err) && REFUSALS.has(err.code)) this.options.onRefused?.(err);
+      else this.options.onError?.(err);
       status = isDbError(err) && err.reaction === 'retry' ? STATUS.retry : STATUS.failed;
       parts = [Buffer.from(errorMessage(err)).subarray(0, MESSAGE_BYTES_MAX)];
     }

@@ -26,14 +26,14 @@ export interface StorageConfig {
   /** 0 = any free port; see `readyFile`. */
   port: number;
   secretFile: string;
-  /** host:port that others reach this node at, when that is another than it listens on; '' = the same. */
-  advertise: string;
   /** With it the node speaks TLS only, to peers too; its certificate must be of `node:<nodeId>`. Required off the loopback interface. */
   tls: TlsFiles | null;
   /** Accepts plain text on an address that other machines can reach. */
   allowPlaintext: boolean;
   /** Another port, on loopback and without TLS, for /metrics and /healthz only; null = none. */
   metricsPort: number | null;
+  /** host:port that others reach this node at, when that is another than it listens on; '' = the same. */
+  advertise: string;
   /** The other storage nodes of the volume, where no configuration says who they are. */
   peers: PeerConfig[];
   /** Who holds the volume, as far as whoever starts the node knows; null: `peers` and `quorum`, for ever. */
@@ -167,6 +167,8 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
     );
   for (const address of [...config.join, ...(config.advertise === '' ? [] : [config.advertise])])
     check(endpointOf(address) !== null, 'join, advertise', 'addresses HOST:PORT');
+  for (const address of config.join)
+    requireTls('join:', endpointOf(address)!.host, config.tls, config.allowPlaintext);
   check(Number.isInteger(config.settled) && config.settled >= 0, 'settled', 'a generation');
   for (const peer of config.peers)
     requireTls(`peer ${peer.id}:`, peer.host, config.tls, config.allowPlaintext);
