@@ -41,7 +41,7 @@ export default tseslint.config(
     rules: { '@typescript-eslint/no-unused-expressions': 'off', 'no-restricted-imports': 'off' },
   },
   {
-    files: ['bin/**/*.js', '*.js'],
+    files: ['bin/**/*.js', '*.js', 'examples/**/*.mjs'],
     languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly' } },
   },
 );
