@@ -65,11 +65,16 @@ export async function startPlainPostgres(options: PlainOptions = {}): Promise<Pl
       cwd: '/',
       stdio: ['ignore', 'ignore', 'pipe'],
     });
+    // One that recovers to a place answers readers on the way there.
+    const ready =
+      options.signalFile === 'standby.signal'
+        ? /ready to accept read-only connections/
+        : /ready to accept connections/;
     let said = '';
     await new Promise<void>((resolve, reject) => {
       proc.stderr.on('data', (chunk: Buffer) => {
         said = (said + chunk.toString()).slice(-16384);
-        if (/ready to accept (?:read-only )?connections/.test(said)) resolve();
+        if (ready.test(said)) resolve();
       });
       proc.on('exit', (code) => reject(new Error(`postgres exited with ${code}:\n${said}`)));
     });
