@@ -188,13 +188,13 @@ function byTime(logs: readonly LogLine[][]): LogLine[] {
   return timed.sort((a, b) => a.time - b.time).map(({ line }) => line);
 }
 
-const JSON_TIME = /^\{.*?"time":(\d{13})\b/;
+const JSON_TIME = /^\{.*?"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)"/;
 const POSTGRES_TIME = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d\.\d{3}) (\S+) \[/;
 
 /** Milliseconds since 1970 of a line as our daemons write it, or as PostgreSQL does with its default log_line_prefix in UTC. */
 export function lineTime(text: string): number | null {
   const json = JSON_TIME.exec(text);
-  if (json) return Number(json[1]);
+  if (json) return Date.parse(json[1]!);
   const postgres = POSTGRES_TIME.exec(text);
   if (!postgres) return null;
   const [, day, time, zone] = postgres;

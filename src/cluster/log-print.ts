@@ -2,24 +2,16 @@
 import chalk from 'chalk';
 import type { LogLine } from './log-files.js';
 
-const LEVELS: Readonly<Record<number, string>> = {
-  10: 'TRACE',
-  20: 'DEBUG',
-  30: 'INFO',
-  40: 'WARN',
-  50: 'ERROR',
-  60: 'FATAL',
-};
 /** What every line says of the process that wrote it. */
-const USUAL = new Set(['level', 'time', 'pid', 'node', 'hostname', 'msg']);
+const USUAL = new Set(['level', 'time', 'component', 'pid', 'node', 'msg']);
 
 /** Other lines, PostgreSQL's among them, as they are. `width`: of the longest name. */
 export function logText({ name, text }: LogLine, width: number): string {
   const entry = parse(text);
   const who = chalk.cyan(name.padEnd(width));
   if (entry === null) return `${who}  ${text}`;
-  const level = LEVELS[Number(entry['level'])] ?? 'LOG';
-  const time = new Date(Number(entry['time'])).toISOString().replace('T', ' ');
+  const level = String(entry['level'] ?? 'log').toUpperCase();
+  const time = String(entry['time']).replace('T', ' ');
   const facts = Object.entries(entry)
     .filter(([key]) => !USUAL.has(key))
     .map(([key, value]) => `${chalk.dim(`${key}=`)}${valueText(value)}`);
@@ -37,7 +29,7 @@ function parse(text: string): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(text);
     const entry = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
-    return typeof entry?.['time'] === 'number' ? entry : null;
+    return typeof entry?.['time'] === 'string' ? entry : null;
   } catch {
     return null; // cut short by a crash, or not ours
   }

@@ -49,9 +49,10 @@ export function serveHttp(
 
 /** What a node does not do that it should, in words; `healthy` while it takes log and serves pages. */
 export function health(status: NodeStatus): { healthy: boolean; reasons: string[] } {
-  const { state, writeError, ingestError, learnerReason, damaged } = status;
+  const { state, disk, writeError, ingestError, learnerReason, damaged } = status;
   const reasons: string[] = [];
-  if (state !== 'running') reasons.push('stopping');
+  if (state === 'draining') reasons.push('stopping');
+  if (disk.problem !== null) reasons.push(`disk full: ${disk.problem}`);
   if (writeError !== null) reasons.push(`cannot write the log: ${writeError}`);
   if (ingestError) reasons.push(`replay stopped at ${formatLsn(ingestError.lsn)}: ${ingestError.code}`);
   if (learnerReason !== null) reasons.push(`learner, does not vote: ${learnerReason}`);

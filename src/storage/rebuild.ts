@@ -21,7 +21,8 @@ import { DbError, errorMessage } from '../engine/errors.js';
 import type { ControlState } from '../engine/control/index.js';
 import { formatLsn, INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
-import { PageRebuild } from '../engine/pages/rebuild.js';
+import type { BaseImage } from '../engine/pages/base.js';
+import { PageRebuild, type RebuildStep } from '../engine/pages/rebuild.js';
 import type { PageStore } from '../engine/pages/store.js';
 import type { Acceptor } from '../engine/quorum/index.js';
 import type { RebuildStatus } from '../net/node-status.js';
@@ -58,6 +59,8 @@ export interface RebuildParts {
 const BACKOFF_MS_MIN = 200;
 const BACKOFF_MS_MAX = 5000;
 const PROGRESS_MS = 10_000;
+/** Fetches under way at a time; the images of as many batches are in memory. */
+const FETCHES_AHEAD = 8;
 /** Rounds of peer status in a row. */
 const BEHIND_ROUNDS = 5;
 
@@ -361,12 +364,21 @@ export class Rebuild {
     const begun = performance.now();
     let bytes = 0;
     let told = begun;
-    for (
-      let step = current.next(this.options.batchPages);
-      step;
-      step = current.next(this.options.batchPages)
-    ) {
-      const images = await this.source.fetch(step, current.lsn);
+    // A small database has a thousand forks of a page or two: one at a time, each would cost a round trip.
+    const steps = current.steps(this.options.batchPages);
+    const fetched: { step: RebuildStep; images: Promise<BaseImage[] | null> }[] = [];
+    const fetchMore = (): void => {
+      while (fetched.length < FETCHES_AHEAD) {
+        const next = steps.next();
+        if (next.done) return;
+        const images = this.source.fetch(next.value, current.lsn);
+        images.catch(() => undefined); // awaited below, unless one before it fails
+        fetched.push({ step: next.value, images });
+      }
+    };
+    for (fetchMore(); fetched.length > 0; fetchMore()) {
+      const { step, images: pending } = fetched.shift()!;
+      const images = await pending;
       if (signal.aborted) throw new DbError('NODE_STOPPING', 'this node is stopping');
       if (images === null) return false;
       current.put(step, images);

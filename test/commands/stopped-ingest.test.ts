@@ -75,13 +75,15 @@ class BrokenCluster {
     for (const node of cluster.storageNodes) {
       const client = await StorageClient.connect(node, { secret, volumeId: volume.id, role: 'compute', clientId: writerId }); // prettier-ignore
       try {
-        assert.equal((await client.promise({ epoch, writerId })).granted, true);
+        const { configuration } = await client.configuration();
+        const known = configuration ? { configuration } : {};
+        assert.equal((await client.promise({ epoch, writerId, ...known })).granted, true);
         const { history } = await client.status();
         const { recordStart, recordEnd } = await client.logTail(undefined, epoch);
         this.applied = recordEnd;
         this.placed = this.record(recordStart, recordEnd, BigInt(volume.systemIdentifier), damage);
         const next = [...history, { epoch, startLsn: recordEnd }];
-        assert.equal((await client.startEpoch({ epoch, writerId, handshake: 1, history: next })).accepted, true); // prettier-ignore
+        assert.equal((await client.startEpoch({ epoch, writerId, handshake: 1, history: next, ...known })).accepted, true); // prettier-ignore
         const { bytes, endLsn } = this.placed;
         const acked = once(client, 'ack');
         client.append({ epoch, begin: recordEnd, commitLsn: recordEnd, bytes });

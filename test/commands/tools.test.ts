@@ -9,7 +9,7 @@ import type { PageDiff } from '../../src/inspect/page-diff.js';
 import type { RelationReport } from '../../src/inspect/relation-report.js';
 import type { TopReport } from '../../src/inspect/top.js';
 import type { LeaseReport, VolumeReport } from '../../src/inspect/volume-report.js';
-import { TestCluster } from '../helpers/cluster.js';
+import { TestCluster, eventually } from '../helpers/cluster.js';
 import { hasTerminal, playTerminal } from '../helpers/terminal.js';
 import { PROGRAM, aurora, type CliOptions, type CliResult } from './cli.js';
 
@@ -208,7 +208,7 @@ describe('tools at a running cluster', function () {
       assert.ok(
         text.some((line) => /^storage-1 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z INFO {2}\w/.test(line)),
       );
-      const entries = (await ok('logs', 'storage', '--json')).trimEnd().split('\n').map((line) => JSON.parse(line) as { log: string; time: number }); // prettier-ignore
+      const entries = (await ok('logs', 'storage', '--json')).trimEnd().split('\n').map((line) => JSON.parse(line) as { log: string; time: string }); // prettier-ignore
       assert.ok(entries.every(({ log }) => /^storage-\d$/.test(log)));
       assert.deepEqual(entries.map(({ time }) => time), entries.map(({ time }) => time).sort()); // prettier-ignore
       const { status, stderr } = await run(['logs', 'none']);
@@ -260,6 +260,11 @@ describe('tools at a running cluster', function () {
       await cluster.sql(
         'create table counted (id int primary key, n int); insert into counted select i, 0 from generate_series(1, 500) i',
       );
+      // Images of pages that have many changes are made in idle moments, and would hide the changes that follow here.
+      for (const { id } of cluster.storageNodes)
+        await eventually(`node ${id} has no image to make`, () =>
+          cluster.withNode(id, async (client) => (await client.status()).metrics['coalesceBacklog'] === 0),
+        );
       before = (await cluster.status()).computes[0]!.commitLsn!;
       await cluster.sql('update counted set n = 1 where id = 1');
       await cluster.sql('delete from counted where id = 2');

@@ -110,7 +110,7 @@ describe('e2e: full disk', function () {
     assert.equal(((await health.json()) as { state: string }).state, 'disk-full');
     assert.match(
       await (await fetch(`http://${host}:${port}/metrics`)).text(),
-      /openaurora_storage_disk_full\{.*\} 1/,
+      /aurora_storage_disk_full\{.*\} 1/,
     );
     const served = await cluster.withNode('2', async (client) => {
       const { relations } = await client.manifest({ lsn: appliedLsn });

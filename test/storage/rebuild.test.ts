@@ -35,7 +35,7 @@ const FORGETFUL: Partial<StorageConfigInput> = {
 const code = (expected: string) => (err: unknown) => isDbError(err, expected);
 
 describe('storage: rebuild', function () {
-  this.timeout(90_000);
+  this.timeout(300_000);
   let volume: TestVolume;
   let writer: MiniWriter;
 
@@ -79,7 +79,7 @@ describe('storage: rebuild', function () {
         await writer.join(id);
         return;
       } catch (err) {
-        if (!isDbError(err, 'NODE_LOST_LOG') || tries === 100) throw err;
+        if (!isDbError(err, 'NODE_LOST_LOG') || tries === 600) throw err;
         await sleep(100);
       }
   }
@@ -87,7 +87,7 @@ describe('storage: rebuild', function () {
   async function votes(id: string): Promise<StorageClient> {
     const client = await volume.client(id);
     for (let tries = 0; !(await client.status()).voter; tries++) {
-      if (tries === 100) throw new Error(`still a learner: ${JSON.stringify(await client.status())}`);
+      if (tries === 600) throw new Error(`still a learner: ${JSON.stringify(await client.status())}`);
       if (!writer.core.progress(id).started) await join(id);
       await sleep(100);
     }

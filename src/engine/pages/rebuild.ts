@@ -126,15 +126,16 @@ export class PageRebuild {
     return this.cursor.pages;
   }
 
-  /** What to fetch next, at most `pagesMax` pages of one fork or SLRU; null when everything is here. */
-  next(pagesMax: number): RebuildStep | null {
-    const step = this.parts[this.cursor.part];
-    if (!step) return null;
-    const { done } = this.cursor;
-    return { ...step, first: step.first + done, count: Math.min(pagesMax, step.count - done) };
+  /** The steps from here to the end, in the order in which put() takes them: for whoever fetches several at a time. */
+  *steps(pagesMax: number): Generator<RebuildStep, void> {
+    for (let { part, done } = this.cursor; part < this.parts.length; part++, done = 0) {
+      const whole = this.parts[part]!;
+      for (; done < whole.count; done += pagesMax)
+        yield { ...whole, first: whole.first + done, count: Math.min(pagesMax, whole.count - done) };
+    }
   }
 
-  /** Takes the pages of the step that next() gave; those that were never written are not among them. Throws PAGE_BAD_IMPORT. */
+  /** Takes the pages of the next step; those that were never written are not among them. Throws PAGE_BAD_IMPORT. */
   put(step: RebuildStep, images: readonly BaseImage[]): void {
     const batch = this.store.parts.db.batch();
     for (const { blkno, version, image } of images) {
@@ -161,7 +162,7 @@ export class PageRebuild {
 
   /** Everything is here: makes it durable, and the state at `lsn` for readers. */
   finish(): void {
-    if (this.next(1)) throw new Error('the rebuild is not finished');
+    if (this.cursor.part < this.parts.length) throw new Error('the rebuild is not finished');
     const { store, plan } = this;
     const { db, facts } = store.parts;
     const batch = db.batch();

@@ -81,7 +81,7 @@ describe('failover policy', () => {
     assert.equal(kindOf(reports([blink, a], [blink, a])), 'stay');
   });
 
-  it('lines up by priority, then by name; who may not, or does not run, has no place', () => {
+  it('lines up by priority, then by name; one that is starting comes last, who may not follow or is dead has no place', () => {
     const line = [
       gone(),
       compute('a', { priority: 10 }),
@@ -100,7 +100,7 @@ describe('failover policy', () => {
       TIMES.turnMs,
       2 * TIMES.turnMs,
       null,
-      null,
+      3 * TIMES.turnMs,
     ]);
   });
 
