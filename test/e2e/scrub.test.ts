@@ -176,9 +176,10 @@ describe('e2e: scrub', function () {
     );
     assert.equal(metrics['scrubPagesRepaired'], 2);
     assert.ok(await same('2', '1'));
-    const seen = scrub.passes;
-    const later = await untilStatus('2', 'another pass', (s) => s.scrub.passes >= seen + 2);
-    assert.equal(later.scrub.pagesDiffering, 2, 'it differed again');
+    // A page counts each time that it is found different, also when its repair has to be tried again: from here on it must not be.
+    const { passes, pagesDiffering } = scrub;
+    const later = await untilStatus('2', 'another pass', (s) => s.scrub.passes >= passes + 2);
+    assert.equal(later.scrub.pagesDiffering, pagesDiffering, 'it differed again');
   });
 
   it('changes nothing while no majority says what is right, and does so once there is one', async () => {

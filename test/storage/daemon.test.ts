@@ -28,7 +28,7 @@ const WORKLOAD = [
 const code = (expected: string) => (err: unknown) => isDbError(err, expected);
 
 describe('storage: three nodes', function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   let volume: TestVolume;
   let writer: MiniWriter;
   let tool: StorageClient;
@@ -99,7 +99,7 @@ describe('storage: three nodes', function () {
     for (const fraction of [0.1, 0.2, 0.3]) writer.write(at(fraction));
     await writer.committed(at(0.3));
     for (const client of Object.values(clients))
-      assert.equal(await client.waitApplied({ lsn: at(0.3), timeoutMs: 10_000 }), at(0.3));
+      assert.equal(await client.waitApplied({ lsn: at(0.3), timeoutMs: 150_000 }), at(0.3));
   });
 
   it('go on without a node that was killed (kill -9)', async () => {
@@ -108,7 +108,7 @@ describe('storage: three nodes', function () {
     await writer.committed(at(0.6));
     writer.write(volume.recording.end);
     await writer.committed(volume.recording.end);
-    await tool.waitApplied({ lsn: volume.recording.end, timeoutMs: 20_000 });
+    await tool.waitApplied({ lsn: volume.recording.end, timeoutMs: 150_000 });
   });
 
   it('serve exactly the pages that PostgreSQL has', () => samePages(tool));

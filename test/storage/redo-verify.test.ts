@@ -25,7 +25,7 @@ const WORKLOAD = [
 ];
 
 describe('redo_verify in storage nodes', function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   let volume: TestVolume;
   let wal: Buffer;
   let liar: { startLsn: Lsn };
@@ -78,7 +78,7 @@ describe('redo_verify in storage nodes', function () {
     const honest = recordEnds[Math.floor(recordEnds.length / 3)]!;
     writer.write(honest, wal.subarray(0, honest - importLsn));
     await writer.committed(honest);
-    await clients['n1']!.waitApplied({ lsn: honest, timeoutMs: 20_000 });
+    await clients['n1']!.waitApplied({ lsn: honest, timeoutMs: 150_000 });
     const half = await clients['n1']!.status();
     assert.equal(half.ingestError, null);
     assert.ok(half.metrics['redoVerify'] === 1 && half.metrics['redoCompared']! > 500);
@@ -86,7 +86,7 @@ describe('redo_verify in storage nodes', function () {
 
     writer.write(end, wal);
     await writer.committed(end);
-    await clients['n2']!.waitApplied({ lsn: end, timeoutMs: 20_000 });
+    await clients['n2']!.waitApplied({ lsn: end, timeoutMs: 150_000 });
     await volume.until(clients['n1']!, 'stopped', (status) => status.ingestError !== null);
     writer.close();
 
@@ -129,7 +129,7 @@ describe('redo_verify in storage nodes', function () {
     await volume.stop('n1');
     await volume.start('n1', { redoVerify: false, peers: [] });
     const client = await volume.client('n1');
-    await client.waitApplied({ lsn: volume.recording.end, timeoutMs: 20_000 });
+    await client.waitApplied({ lsn: volume.recording.end, timeoutMs: 150_000 });
   });
 
   it('are told by the environment before their configuration', () => {

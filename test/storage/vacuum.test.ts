@@ -41,7 +41,7 @@ describe('leases on history', () => {
 });
 
 describe('vacuum service of storage nodes', function () {
-  this.timeout(180_000);
+  this.timeout(400_000);
   let volume: TestVolume;
   let writer: MiniWriter;
   const clients: Record<string, StorageClient> = {};
@@ -85,7 +85,7 @@ describe('vacuum service of storage nodes', function () {
     const held = await write(0.3);
     const lease = { name: 'reader', lsn: held };
     for (const client of Object.values(clients)) {
-      await client.waitApplied({ lsn: held, timeoutMs: 30_000 });
+      await client.waitApplied({ lsn: held, timeoutMs: 150_000 });
       const { horizon, ttlMs } = await client.renewLease(lease);
       assert.ok(horizon <= held);
       assert.equal(ttlMs, 5000);
@@ -97,7 +97,7 @@ describe('vacuum service of storage nodes', function () {
     const before = await clients['n1']!.manifest({ lsn: held });
     await sleep(6000);
     for (const client of Object.values(clients)) {
-      await client.waitApplied({ lsn: end, timeoutMs: 30_000 });
+      await client.waitApplied({ lsn: end, timeoutMs: 150_000 });
       const { gcLsn, vacuum } = await client.status();
       assert.ok(gcLsn > 0 && gcLsn <= held, `the horizon ${gcLsn} passed the lease at ${held}`);
       assert.deepEqual(
@@ -160,7 +160,7 @@ describe('vacuum service of storage nodes', function () {
     await writer.committed(end);
     for (const id of ['n1', 'n3']) {
       const client = clients[id]!;
-      await client.waitApplied({ lsn: end, timeoutMs: 30_000 });
+      await client.waitApplied({ lsn: end, timeoutMs: 150_000 });
       await volume.until(client, `the horizon of ${id}`, ({ gcLsn }) => gcLsn === end);
       const ours = await volume.pagesOf(client, end);
       const { pages, differences } = compareWithFiles(ours, files, relations, new Map(), []);
