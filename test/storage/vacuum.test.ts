@@ -41,7 +41,7 @@ describe('leases on history', () => {
 });
 
 describe('vacuum service of storage nodes', function () {
-  this.timeout(400_000);
+  this.timeout(600_000);
   let volume: TestVolume;
   let writer: MiniWriter;
   const clients: Record<string, StorageClient> = {};
