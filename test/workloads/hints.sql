@@ -57,3 +57,14 @@ BEGIN
 END
 $$;
 UPDATE hinted SET pad = 'with' WHERE id < 40;
+
+-- An image of a page with the record that locks a row of it, and of a visibility map's with the one that sets its bits.
+CREATE TABLE imaged (id int) WITH (autovacuum_enabled = off);
+INSERT INTO imaged SELECT generate_series(1, 500);
+VACUUM (FREEZE) imaged;
+CHECKPOINT;
+SELECT count(*) FROM (SELECT FROM imaged WHERE id > 490 FOR UPDATE) locked;
+UPDATE imaged SET id = -id WHERE id = 10;
+SELECT count(*) FROM imaged;
+CHECKPOINT;
+VACUUM imaged;
