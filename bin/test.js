@@ -28,7 +28,7 @@ function step(what, command, args) {
 /** What starts whole clusters mostly waits for them: one test file more at a time than there are processors keeps these busy. */
 const JOBS = availableParallelism() + 1;
 /** Folders with the longest files: begun first, so that no processor is left with one of them at the end. */
-const LONG_FIRST = ['e2e', 'commands', 'storage', 'engine'];
+const LONG_FIRST = ['e2e', 'storage', 'sim', 'psql', 'commands', 'engine'];
 
 /** Every test file, in an order that lets JOBS of them run side by side to one end. */
 function allTests() {
