@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { formatLsn, lsn, type Lsn } from '../engine/lsn.js';
@@ -20,11 +21,16 @@ export interface IngestOptions {
   onDamage(err: DbError): void;
 }
 
-/** Bounds of a slice: fewer make the cost of each batch (its marker, its control state) felt, more help nothing. */
 const SLICE_RECORDS_MIN = 64;
 const SLICE_RECORDS_MAX = 4096;
-/** Images written at a time when there is no log to ingest: two milliseconds, when their pages are not kept. */
-const IDLE_IMAGES = 4;
+/**
+ * With more log to come and nobody waiting for these, slices gather in one batch for so long, or until they are so large: deltas of one page that come in one batch are one row, and rows
+ * are what ingest costs most. The batch is written in one go, which the size keeps to some ten milliseconds.
+ */
+const HOLD_MS = 100;
+const HOLD_BYTES = 4 * 1024 * 1024;
+/** Images written at a time: two milliseconds, when their pages are not kept. */
+const IMAGES_AT_ONCE = 4;
 const STORE_FAULTS: ReadonlySet<string> = new Set([
   'NODE_DISK_FULL',
   'NODE_STORE_BUSY',
@@ -44,6 +50,8 @@ export class IngestLoop {
   private running: Promise<void> | null = null;
   private linger: NodeJS.Timeout | undefined;
   private sliceRecords = SLICE_RECORDS_MIN;
+  /** When the oldest record of what is not written was put. */
+  private heldSinceMs = 0;
   private stopping = false;
   private suspended = false;
 
@@ -69,6 +77,7 @@ export class IngestLoop {
     this.linger = undefined;
     if (this.running || this.stopping || this.suspended || this.error) return;
     this.running = this.run()
+      .then(() => this.write())
       .catch((err: unknown) => this.failed(err, this.pages.appliedLsn))
       .finally(() => {
         this.running = null;
@@ -119,14 +128,16 @@ export class IngestLoop {
   }
 
   private async run(): Promise<void> {
-    while (!this.stopping && !this.suspended && !this.error) {
+    while (this.active) {
       const target = this.options.readable();
       if (target === 0) return; // no pages to apply log to: they are being rebuilt
       const decoder = (this.decoder ??= this.newDecoder());
       if (decoder.pushedLsn >= target) {
+        this.write();
+        if (!this.active) return;
         const due = this.ingester.coalesce(0);
-        if (due === 0 || this.ingester.coalesce(IDLE_IMAGES) >= due) return;
-        await new Promise<void>((resolve) => setImmediate(resolve));
+        if (due === 0 || this.ingester.coalesce(IMAGES_AT_ONCE) >= due) return;
+        await turn();
         continue;
       }
       const begin = decoder.pushedLsn;
@@ -143,49 +154,77 @@ export class IngestLoop {
       }
       if (this.decoder !== decoder) continue; // cut meanwhile
       decoder.push(bytes);
-      while (!this.stopping && this.decoder === decoder && this.slice(decoder))
-        await new Promise<void>((resolve) => setImmediate(resolve));
+      for (let more = true; more && this.active && this.decoder === decoder;) {
+        more = this.slice(decoder);
+        if (this.isBatchFull || this.waiters.includes(decoder.position)) {
+          this.write();
+          while (this.active && this.ingester.writeOverdue(IMAGES_AT_ONCE)) await turn();
+        }
+        if (more) await turn();
+      }
     }
+  }
+
+  private get active(): boolean {
+    return !this.stopping && !this.suspended && this.error === null;
   }
 
   /** One slice. False when the decoder needs more bytes or ingest has stopped. */
   private slice(decoder: WalStreamDecoder): boolean {
     const begun = performance.now();
-    const cpu = process.cpuUsage();
-    const batch: WalRecord[] = [];
+    const records: WalRecord[] = [];
     let more = true;
     let failure: { error: unknown; lsn: Lsn } | null = null;
     try {
-      while (more && batch.length < this.sliceRecords) {
+      while (more && records.length < this.sliceRecords) {
         const rec = decoder.next();
-        if (rec) batch.push(rec);
+        if (rec) records.push(rec);
         else more = false;
       }
     } catch (error) {
       failure = { error, lsn: lsnOf(error) ?? decoder.position };
     }
+    if (this.ingester.heldBytes === 0) this.heldSinceMs = begun;
     try {
       // Applies what precedes a record that it cannot replay, then throws: that record's place is the earlier one.
-      if (batch.length > 0) this.ingester.ingestBatch(batch);
+      this.ingester.put(records);
     } catch (error) {
       failure = { error, lsn: lsnOf(error) ?? this.pages.appliedLsn };
     }
-    this.records += batch.length;
-    this.waiters.applied(this.pages.appliedLsn);
-    if (failure) this.failed(failure.error, failure.lsn);
+    this.records += records.length;
     const tookMs = performance.now() - begun;
     this.busyMs += tookMs;
-    // Records differ a hundredfold in cost and machines in speed: the next slice is sized by what this one took; on a machine with more to do than it can, by its
-    // share of that, or batches would become small, and so dear, when there is least to spare.
-    const { user, system } = process.cpuUsage(cpu);
-    const workMs = Math.min(tookMs, (user + system) / 1000);
-    const fitting = Math.floor((batch.length * this.options.sliceMs) / Math.max(workMs, 0.01));
-    if (!more && workMs < this.options.sliceMs) return false; // too short to tell
+    if (failure) {
+      this.write();
+      this.failed(failure.error, failure.lsn);
+      return false;
+    }
+    if (!more && tookMs < this.options.sliceMs) return false; // too short to tell
+    // Records differ a hundredfold in cost and machines in speed: the next slice is sized by what this one took.
+    const fitting = Math.floor((records.length * this.options.sliceMs) / Math.max(tookMs, 0.01));
     this.sliceRecords = Math.min(
       SLICE_RECORDS_MAX,
       Math.max(SLICE_RECORDS_MIN, Math.min(fitting, this.sliceRecords * 2)),
     );
-    return more && !failure;
+    return more;
+  }
+
+  private get isBatchFull(): boolean {
+    const { heldBytes } = this.ingester;
+    return heldBytes >= HOLD_BYTES || (heldBytes > 0 && performance.now() - this.heldSinceMs >= HOLD_MS);
+  }
+
+  /** Makes what was put readable. */
+  private write(): void {
+    if (this.suspended) return;
+    const begun = performance.now();
+    try {
+      this.ingester.write();
+    } catch (err) {
+      this.failed(err, this.pages.appliedLsn);
+    }
+    this.busyMs += performance.now() - begun;
+    this.waiters.applied(this.pages.appliedLsn);
   }
 
   private newDecoder(): WalStreamDecoder {

@@ -16,6 +16,12 @@ export class LsnWaiters {
     return this.waiters.size;
   }
 
+  /** Whether somebody waits for `upTo`, or less. */
+  includes(upTo: Lsn): boolean {
+    for (const waiter of this.waiters) if (waiter.lsn <= upTo) return true;
+    return false;
+  }
+
   /** Rejects with NODE_BEHIND after the timeout. `applied` is called for the message only. */
   wait(lsn: Lsn, timeoutMs: number, applied: () => Lsn): Promise<void> {
     return new Promise((resolve, reject) => {

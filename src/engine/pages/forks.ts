@@ -130,6 +130,8 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
 
 /** All forks of a branch: the newest versions cached, older ones read from the store. */
 export class ForkTable {
+  /** Something here was changed by a batch that is not written. */
+  unwritten = false;
   private readonly slots = new Map<number, Fork>();
   private count = 0;
   private readonly key = Buffer.alloc(FORK_KEY);
@@ -207,15 +209,16 @@ export class ForkTable {
     return found;
   }
 
-  /** To be called when nothing is dirty: makes room. */
+  /** Makes room, unless what is here is more than what is in the store. */
   trim(): void {
-    if (this.count > this.maxEntries) this.forget();
+    if (this.count > this.maxEntries && !this.unwritten) this.forget();
   }
 
   /** Drops all that is in memory, changes that were not written included. */
   forget(): void {
     this.slots.clear();
     this.count = 0;
+    this.unwritten = false;
   }
 
   private load(branch: BranchId, rel: RelFileLocator, fork: number): Fork {

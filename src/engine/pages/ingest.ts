@@ -1,6 +1,7 @@
 /**
  * Ingest: committed log in, versions out. A batch of records becomes one atomic RocksDB write that also moves the applied LSN, so after a crash
- * the store holds a prefix of the log, and ingesting again from the applied LSN gives the same keys and values.
+ * the store holds a prefix of the log, and ingesting again from the applied LSN gives the same keys and values. Until a batch is written, readers see
+ * nothing of it; the larger it is, the more deltas of one page become one row (runs.ts).
  *
  * A record that cannot be replayed is never skipped. Ingest stops before it; what precedes it is applied, and the same records may be
  * offered again later (by a release that knows them).
@@ -10,6 +11,7 @@ import type { ControlState } from '../control/state.js';
 import { DbError, errorMessage } from '../errors.js';
 import { formatLsn, type Lsn } from '../lsn.js';
 import { assertReplayable } from '../redo/index.js';
+import { decodeRecord } from '../wal/decode.js';
 import type { WalRecord } from '../wal/types.js';
 import { CoalesceQueue, type DuePage } from './coalesce.js';
 import { coalesce } from './coalescer.js';
@@ -57,6 +59,10 @@ export class Ingester {
   /** Of the records put so far; the store's own values lag behind until the batch is written. */
   private lastRecordLsn: Lsn;
   private endLsn: Lsn;
+  /** Put and not written: raw records, and their places. As decoded they would be ten times as much for the garbage collector to move about. */
+  private readonly unwritten: Buffer[] = [];
+  private readonly unwrittenAt: Lsn[] = [];
+  private unwrittenBytes = 0;
 
   constructor(
     private readonly store: PageStore,
@@ -68,7 +74,9 @@ export class Ingester {
     this.batch = store.parts.db.batch();
     this.queue = new CoalesceQueue(store.policy, store.parts.redo);
     this.pages = new PageWriter(store.parts, this.batch, this.queue, this.branch);
-    this.effects = new EffectWriter(store.parts, this.batch, this.pages, this.branch, () => this.write());
+    this.effects = new EffectWriter(store.parts, this.batch, this.pages, this.branch, () =>
+      this.writeBatch(),
+    );
     this.lastRecordLsn = store.lastRecordLsn;
     this.endLsn = store.appliedLsn;
   }
@@ -79,36 +87,69 @@ export class Ingester {
   }
 
   /**
-   * Ingests consecutive records, the first of which follows the applied LSN; records at or before it are passed over.
+   * Ingests consecutive records, the first of which follows the applied LSN; records at or before it are passed over. Then the images that cannot wait.
    *
-   * Throws a DbError with the record's LSN in message and details.lsn when one cannot be replayed (codes of assertReplayable()
-   * and effectsOf()), or does not follow the one before (PAGE_LOG_GAP). All records before it have been applied then.
-   * PAGE_STORE_EMPTY: nothing was imported yet.
+   * Throws as put() and write().
    */
   ingestBatch(records: readonly WalRecord[]): void {
+    this.put(records);
+    this.write();
+    const eager = this.store.policy.kind === 'eager';
+    this.writeOverdue(eager ? Infinity : IMAGES_PER_BATCH + Math.ceil(records.length / RECORDS_PER_IMAGE));
+  }
+
+  /**
+   * Puts consecutive records, the first of which follows the one put last, into the batch; others are passed over. A check has them written at once: it
+   * keeps the pages that an unwritten batch has changed.
+   *
+   * Throws a DbError with the record's LSN in message and details.lsn when one cannot be replayed (codes of assertReplayable()
+   * and effectsOf()), or does not follow the one before (PAGE_LOG_GAP). All records before it have been written then.
+   * PAGE_STORE_EMPTY: nothing was imported yet.
+   */
+  put(records: readonly WalRecord[]): void {
     let count = 0;
     try {
       for (; count < records.length; count++) this.ingest(records[count]!);
-      this.write();
     } catch (err) {
-      this.again(records.slice(0, count));
-      const culprit = records[count];
-      if (culprit) throw stopped(err, culprit);
+      this.again();
+      throw stopped(err, records[count]!);
     }
-    const eager = this.store.policy.kind === 'eager';
-    const most = eager ? Infinity : IMAGES_PER_BATCH + Math.ceil(count / RECORDS_PER_IMAGE);
-    this.writeImages(this.queue.takeOverdue(most));
+    if (this.check) this.write();
+  }
+
+  /** Writes what was put. Throws NODE_DISK_FULL, PAGE_STORE_DAMAGED. */
+  write(): void {
+    if (this.endLsn === this.store.appliedLsn) return;
+    try {
+      this.writeBatch();
+    } catch {
+      this.again();
+    }
+  }
+
+  /** Bytes of records that were put and are not written yet. */
+  get heldBytes(): number {
+    return this.unwrittenBytes;
   }
 
   /** Writes up to `max` images that are due; returns how many pages are still waiting. For idle moments. */
   coalesce(max: number): number {
-    this.writeImages(this.queue.take(max));
+    this.writeImages((most) => this.queue.take(most), max);
     return this.queue.length;
   }
 
-  private writeImages(due: readonly DuePage[]): void {
+  /** Writes up to `max` images that cannot wait for an idle moment. False when there are no more of them. */
+  writeOverdue(max: number): boolean {
+    return this.writeImages((most) => this.queue.takeOverdue(most), max) === max;
+  }
+
+  /** An image lies at the end of a run, and of records that are written: so they must be first. */
+  private writeImages(take: (max: number) => readonly DuePage[], max: number): number {
+    this.write();
+    const due = take(max);
     if (due.length > 0) coalesce(this.store, this.queue, this.branch, due);
     this.store.parts.counters.coalesceBacklog = this.queue.length;
+    return due.length;
   }
 
   /** The store was filled or emptied by other means: goes on from what it holds now. */
@@ -119,13 +160,17 @@ export class Ingester {
   /**
    * After a failure. A batch cannot be unwound by one record; failures are rare, and putting the good records again gives the same batch.
    */
-  private again(records: readonly WalRecord[]): void {
+  private again(): void {
+    const places = this.unwrittenAt.slice();
+    const records = this.unwritten.map((raw, i) =>
+      decodeRecord(raw, places[2 * i]!, places[2 * i + 1]!, { crc: false }),
+    );
     this.forget();
     const { check } = this;
     this.check = null;
     try {
       for (const rec of records) this.ingest(rec);
-      this.write();
+      this.writeBatch();
     } catch (err) {
       this.forget();
       throw err;
@@ -144,6 +189,7 @@ export class Ingester {
       );
     }
     const control = this.loadedControl();
+    this.store.parts.forks.unwritten = true;
     assertReplayable(rec);
     const effects = effectsOf(rec, this.context!);
     const writeAfter = this.check?.record(rec) ?? false;
@@ -154,16 +200,26 @@ export class Ingester {
     this.lastRecordLsn = rec.startLsn;
     this.endLsn = rec.endLsn;
     this.store.parts.counters.recordsIngested++;
-    if (writeAfter) this.write();
+    this.unwritten.push(rec.raw);
+    this.unwrittenAt.push(rec.startLsn, rec.endLsn);
+    this.unwrittenBytes += rec.raw.length;
+    if (writeAfter) this.writeBatch();
   }
 
   /** Writes what has been put, as of the last record. Effects that need to read the store call it, too. */
-  private write(): void {
+  private writeBatch(): void {
     if (this.endLsn === this.store.appliedLsn) return;
     this.pages.flush();
     const json = Buffer.from(JSON.stringify(this.loadedControl()));
     this.store.parts.facts.put(this.batch, this.branch, FactClass.control, EMPTY_ID, this.endLsn, json);
     this.store.commit(this.batch, { appliedLsn: this.endLsn, lastRecordLsn: this.lastRecordLsn });
+    this.written();
+  }
+
+  private written(): void {
+    this.unwritten.length = 0;
+    this.unwrittenAt.length = 0;
+    this.unwrittenBytes = 0;
   }
 
   private loadedControl(): ControlState {
@@ -191,6 +247,7 @@ export class Ingester {
     this.queue.forget();
     this.check?.forget();
     this.store.parts.forks.forget();
+    this.written();
     this.control = null;
     this.context = null;
     this.lastRecordLsn = this.store.lastRecordLsn;

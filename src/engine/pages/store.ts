@@ -281,6 +281,7 @@ export class PageStore implements PageReader {
     putMarker(batch, MAIN_BRANCH, marker);
     batch.write(false);
     this.marker = marker;
+    this.parts.forks.unwritten = false;
     this.parts.forks.trim();
   }
 
@@ -336,7 +337,7 @@ export class PageStore implements PageReader {
 
   private assertApplied(lsn: Lsn): void {
     if (lsn <= this.marker.appliedLsn) {
-      // Readers fill the table, too. Between batches nothing in it is unwritten.
+      // Readers fill the table, too.
       if (lsn !== 0) this.parts.forks.trim();
       return;
     }

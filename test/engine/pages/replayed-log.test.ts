@@ -168,6 +168,43 @@ describe('page store, against a replay of the same log', function () {
     await folder.close(store);
   });
 
+  it('shows nothing of a batch before it is written, however much it is read meanwhile', async () => {
+    // So few relations in memory that each read would push out others, if it might.
+    const store = await folder.imported('held', log.baseDir, {
+      relationCacheEntries: 5,
+      pageCachePages: 50,
+      coalesce: { kind: 'background', pageDeltas: 4, slruDeltas: 8 },
+    });
+    const ingester = new Ingester(store, { secret: null });
+    const chance = random(seed + 4);
+    let readInBetween = 0;
+    let from = 0;
+    samples.forEach((sample, i) => {
+      const to = log.records.findIndex((rec) => rec.endLsn === sample.lsn) + 1;
+      while (from < to) {
+        const next = Math.min(to, from + 1 + Math.floor(chance() * 400));
+        const { appliedLsn } = store;
+        ingester.put(log.records.slice(from, next));
+        from = next;
+        assert.ok(store.appliedLsn === appliedLsn || store.appliedLsn < log.records[next - 1]!.endLsn);
+        if (ingester.heldBytes > 0 && i > 0 && chance() < 0.1) {
+          readInBetween++;
+          compare(store, samples[Math.floor(chance() * i)]!, chance);
+          assert.throws(() => store.manifest(sample.lsn), (err) => isDbError(err, 'PAGE_NOT_APPLIED')); // prettier-ignore
+        }
+        if (chance() < 0.1) ingester.writeOverdue(20);
+      }
+      ingester.write();
+      assert.equal(ingester.heldBytes, 0);
+      assert.equal(store.appliedLsn, sample.lsn);
+      compare(store, sample, chance);
+      assert.deepEqual(store.controlSnapshot(sample.lsn), { lsn: sample.lsn, state: sample.control });
+    });
+    assert.ok(readInBetween > 3, `read ${readInBetween} times`);
+    for (const sample of samples) compare(store, sample, chance);
+    await folder.close(store);
+  });
+
   it('continues after a crash in mid-ingest, and ingesting again changes nothing', async () => {
     // Memtables so large that all is still in RocksDB's own log.
     const dying = await folder.imported('dying', log.baseDir, { memtableBytes: 512 << 20 });
@@ -224,6 +261,15 @@ describe('page store, against a replay of the same log', function () {
     assert.equal(store.lastRecordLsn, prevLsn);
     assert.throws(() => ingester.ingestBatch(log.records.slice(index + 1)), /PAGE_LOG_GAP|follows one at/);
     assert.equal(store.appliedLsn, log.records[index - 1]!.endLsn);
+    // What was put before by other calls is applied, too.
+    const later = new Ingester(store, { secret: null });
+    const end = Math.min(index + 500, log.records.length - 2);
+    for (let i = index; i < end; i += 100) later.put(log.records.slice(i, Math.min(end, i + 100)));
+    assert.ok(later.heldBytes > 0);
+    assert.throws(() => later.put(log.records.slice(end + 1)), /follows one at/);
+    assert.equal(later.heldBytes, 0);
+    assert.equal(store.appliedLsn, log.records[end - 1]!.endLsn);
+    ingester.reload();
     ingester.ingestBatch(log.records);
     compare(store, samples[SAMPLES >> 1]!, random(seed));
     compare(store, samples.at(-1)!, random(seed));
