@@ -89,6 +89,7 @@ export class StorageLinks extends EventEmitter<StorageLinksEvents> {
         onOpen: (client) => {
           log.info({ node: node.id }, 'storage node connected');
           current = client;
+          this.refused.delete(node.id);
           this.clients.set(node.id, client);
           this.emit('up', client);
         },
@@ -97,7 +98,7 @@ export class StorageLinks extends EventEmitter<StorageLinksEvents> {
           if (this.clients.get(node.id) === current) this.clients.delete(node.id);
           if (current) this.emit('down', current);
         },
-        onGiveUp: (err) => {
+        onRefused: (err) => {
           log.error({ node: node.id, code: err.code }, err.message);
           this.refused.set(node.id, err);
           this.emit('unusable', node.id, err);
@@ -111,7 +112,7 @@ export class StorageLinks extends EventEmitter<StorageLinksEvents> {
     return [...this.clients.values()];
   }
 
-  /** Nodes that are not tried any more, and why. */
+  /** Nodes that refuse us, and why. */
   get unusable(): ReadonlyMap<string, DbError> {
     return this.refused;
   }

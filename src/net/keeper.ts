@@ -5,8 +5,8 @@ import { StorageClient, type Endpoint, type StorageClientOptions } from './stora
 export interface KeeperOptions {
   backoffMsMin?: number;
   backoffMsMax?: number;
-  /** Failed attempts in a row before giving up; default: never. */
-  attemptsMax?: number;
+  /** Between attempts while the node refuses us. */
+  refusedMs?: number;
   /** Uniform in [0, 1): spreads reconnects. */
   random?: () => number;
   sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
@@ -14,8 +14,8 @@ export interface KeeperOptions {
 
 /**
  * Keeps one connection to one node open: calls `onOpen` with each new client, and connects again after its close, with
- * exponential backoff and jitter. Stops for good on close(), after `attemptsMax`, or when trying again cannot help
- * (wrong secret, wrong volume); `onGiveUp` then says why.
+ * exponential backoff and jitter, until close(). A node that refuses us (wrong secret, wrong volume) is asked again only now and then: somebody has to
+ * put that right, here or there; `onRefused` says why, once for each reason.
  */
 export class ConnectionKeeper {
   client: StorageClient | null = null;
@@ -29,7 +29,7 @@ export class ConnectionKeeper {
     private readonly callbacks: {
       onOpen(client: StorageClient): void;
       onClose?(err: DbError | null): void;
-      onGiveUp?(err: DbError): void;
+      onRefused?(err: DbError): void;
     },
     private readonly options: KeeperOptions = {},
   ) {
@@ -44,26 +44,31 @@ export class ConnectionKeeper {
   }
 
   private async run(): Promise<void> {
-    const { backoffMsMin = 50, backoffMsMax = 2000, attemptsMax = Infinity } = this.options;
+    const { backoffMsMin = 50, backoffMsMax = 2000, refusedMs = 15_000 } = this.options;
     const random = this.options.random ?? Math.random;
     const wait = this.options.sleep ?? ((ms, signal) => sleep(ms, undefined, { signal }));
     const { signal } = this.stopping;
     let failures = 0;
+    let refusal = '';
     while (!signal.aborted) {
+      let ceiling = backoffMsMin;
       try {
         await this.once(() => {
           failures = 0;
+          refusal = '';
         });
       } catch (err) {
         if (signal.aborted) return;
-        this.lastError = isDbError(err) ? err : new DbError('NET_FAILED', errorMessage(err), { cause: err });
+        const error = isDbError(err) ? err : new DbError('NET_FAILED', errorMessage(err), { cause: err });
+        this.lastError = error;
         failures += 1;
-        if (this.lastError.reaction === 'usage' || failures >= attemptsMax) {
-          this.callbacks.onGiveUp?.(this.lastError);
-          return;
+        ceiling = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(failures, 16));
+        if (error.reaction === 'usage') {
+          ceiling = refusedMs;
+          if (refusal !== error.message) this.callbacks.onRefused?.(error);
+          refusal = error.message;
         }
       }
-      const ceiling = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(failures, 16));
       await wait(ceiling / 2 + (random() * ceiling) / 2, signal).catch((err: unknown) => {
         if (!signal.aborted) throw err;
       });

@@ -91,7 +91,7 @@ export class Peers {
           if (!this.stopping.signal.aborted)
             logger.info({ peer: peer.id, reason: err?.message }, 'peer lost');
         },
-        onGiveUp: (err) => {
+        onRefused: (err) => {
           peer.lastError = err.message;
           logger.error({ peer: peer.id, err }, `peer ${peer.id} refused us: ${err.message}`);
         },
