@@ -5,10 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { errorMessage, type DbError } from '../engine/errors.js';
-import { formatLsn, INVALID_LSN, type Lsn } from '../engine/lsn.js';
+import { INVALID_LSN, type Lsn } from '../engine/lsn.js';
 import { describeDamage, type Damage } from '../engine/log/index.js';
 import { ComputeRegistry } from '../engine/computes/registry.js';
-import type { LocalState } from '../engine/gossip/index.js';
 import { Ingester } from '../engine/pages/ingest.js';
 import type { OnStoreFault, StoreFault } from '../engine/pages/rocks.js';
 import { LiveVerifier } from '../engine/verify/index.js';
@@ -32,8 +31,9 @@ import { IngestLoop } from './ingest-loop.js';
 import { LogReader } from './log-reader.js';
 import { LogService } from './log-service.js';
 import { MembershipService } from './membership-service.js';
-import { createMetrics, type MetricsSource } from './metrics.js';
+import { createMetrics } from './metrics.js';
 import { NodeApi } from './node-api.js';
+import { NodeReport } from './node-report.js';
 import { PageService } from './page-service.js';
 import { Peers } from './peers.js';
 import { Rebuild } from './rebuild.js';
@@ -73,6 +73,7 @@ export class StorageDaemon {
   private readonly server: FrameServer;
   private readonly httpPort: HttpPort;
   private readonly metrics: Registry;
+  private readonly report: NodeReport;
   private readonly stopping = new AbortController();
   private background: Promise<unknown> = Promise.resolve();
   private connections = 0;
@@ -197,7 +198,7 @@ export class StorageDaemon {
         generation: identity.generation,
         intervalMs: config.gossip.intervalMs,
         peers: this.membership.others,
-        state: () => this.gossipState(),
+        state: () => this.report.gossipState(),
       },
       (id) => this.peers.all.find((peer) => peer.id === id)?.client ?? null,
       logger,
@@ -224,7 +225,7 @@ export class StorageDaemon {
     );
     this.api = new NodeApi(
       {
-        status: () => this.status(),
+        status: () => this.report.status(),
         appliedLsn: () => pages.appliedLsn,
         log,
         logService: this.logService,
@@ -242,7 +243,27 @@ export class StorageDaemon {
       },
       logger,
     );
-    this.metrics = createMetrics(this.metricsSource(), { node: config.nodeId, volume: config.volumeId });
+    this.report = new NodeReport({
+      config,
+      node,
+      logService: this.logService,
+      ingest: this.ingest,
+      disk: this.disk,
+      catchUp: this.catchUp,
+      rebuild: this.rebuild,
+      membership: this.membership,
+      vacuum: this.vacuum,
+      scrub: this.scrub,
+      pageService: this.pageService,
+      api: this.api,
+      verifier: this.verifier,
+      draining: () => this.stopping.signal.aborted,
+      connections: () => ({ open: this.connections, refused: this.refusedConnections }),
+    });
+    this.metrics = createMetrics(this.report.metricsSource(), {
+      node: config.nodeId,
+      volume: config.volumeId,
+    });
     addGossipMetrics(this.metrics, this.gossip);
     addVacuumMetrics(this.metrics, this.vacuum, () => pages.horizon);
     addTlsMetrics(this.metrics, 'aurora_storage_', tls);
@@ -307,46 +328,14 @@ export class StorageDaemon {
     daemon.background = Promise.all([daemon.saveLoop(), daemon.scrubLoop()]);
     daemon.background.catch((err: unknown) => daemon.fail(err));
     logger.info(
-      { port: daemon.port, ...daemon.positions(), voter: daemon.status().voter },
+      { port: daemon.port, ...daemon.report.positions(), voter: daemon.report.status().voter },
       'storage node serves',
     );
     return daemon;
   }
 
   status(): NodeStatus {
-    const { acceptor, log, pages, identity } = this.node;
-    const state = acceptor.state;
-    return {
-      id: this.config.nodeId,
-      volumeId: this.config.volumeId,
-      pid: process.pid,
-      generation: identity.generation,
-      state: this.stopping.signal.aborted ? 'draining' : this.disk.full ? 'disk-full' : 'running',
-      voter: state.learner === null,
-      learnerReason: state.learner,
-      promisedEpoch: state.promisedEpoch,
-      promisedWriter: state.promisedTo,
-      history: log.durableHistory,
-      scl: log.durableEnd,
-      commitLsn: state.commitLsn,
-      appliedLsn: pages.appliedLsn,
-      logStart: log.startLsn,
-      damaged: log.damages.map(({ begin, end, file }) => ({ begin, end, file })),
-      ingestError: this.ingest.error,
-      writeError: this.logService.writeError,
-      catchUp: { ...this.catchUp.status },
-      disk: {
-        freeBytes: this.disk.freeBytes,
-        reserveBytes: this.config.disk.reserveBytes,
-        problem: this.disk.problem,
-      },
-      membership: this.membership.status,
-      rebuild: this.rebuild.status,
-      gcLsn: pages.horizon,
-      vacuum: this.vacuum.status(),
-      scrub: this.scrub.status,
-      metrics: { ...this.metricsSource().totals(), ...this.metricsSource().gauges() },
-    };
+    return this.report.status();
   }
 
   private rejoinQuorum(): number {
@@ -354,18 +343,6 @@ export class StorageDaemon {
     if (configuration) return quorumOf(configuration).rejoinQuorum;
     const { voters, write, read } = this.config.quorum;
     return rejoinQuorumOf(voters, write, read);
-  }
-
-  private gossipState(): Omit<LocalState, 'load'> {
-    const { acceptor, log, pages } = this.node;
-    return {
-      epoch: Math.max(0, acceptor.lastLogEpoch),
-      scl: log.durableEnd,
-      commitLsn: acceptor.state.commitLsn,
-      appliedLsn: pages.appliedLsn,
-      gcLsn: pages.horizon,
-      condition: this.disk.full ? 'disk-full' : this.rebuild.status?.cause ? 'damaged' : 'ok',
-    };
   }
 
   /** Lets everything accepted become durable, then closes. Safe to repeat. */
@@ -511,70 +488,7 @@ export class StorageDaemon {
     return sleep(ms, true, { signal: this.stopping.signal }).catch(() => false);
   }
 
-  private positions(): Record<string, string> {
-    const { scl, commitLsn, appliedLsn, logStart } = this.status();
-    return {
-      scl: formatLsn(scl),
-      commit: formatLsn(commitLsn),
-      applied: formatLsn(appliedLsn),
-      logStart: formatLsn(logStart),
-    };
-  }
-
   private http(request: IncomingMessage, response: ServerResponse): void {
-    serveHttp(request, response, { metrics: this.metrics, status: () => this.status() }, this.logger);
-  }
-
-  private metricsSource(): MetricsSource {
-    const { acceptor, log, pages } = this.node;
-    return {
-      positions: () => ({
-        scl: log.durableEnd,
-        commit: acceptor.state.commitLsn,
-        applied: pages.appliedLsn,
-        logStart: log.startLsn,
-      }),
-      epochs: () => ({ promised: acceptor.state.promisedEpoch, current: acceptor.lastLogEpoch }),
-      totals: () => ({
-        logAppendedBytes: this.logService.appendedBytes,
-        logSyncs: this.logService.syncs,
-        recordsIngested: this.ingest.records,
-        ingestBusySeconds: this.ingest.busyMs / 1000,
-        pagesServed: this.pageService.pagesServed,
-        requests: this.api.requests,
-        requestFailures: this.api.failures,
-        catchUpBytes: this.catchUp.status.fetchedBytes,
-        rebuildBytes: this.rebuild.bytes,
-        healedBytes: this.catchUp.status.healedBytes,
-        connectionsRefused: this.refusedConnections,
-        filesRefused: pages.stats.filesRefused,
-        imagesCoalesced: pages.stats.imagesCoalesced,
-        redoCompared: this.verifier?.compared ?? 0,
-        redoMismatched: this.verifier?.mismatched ?? 0,
-        scrubPasses: this.scrub.status.passes,
-        scrubPagesCompared: this.scrub.status.pagesCompared,
-        scrubPagesDiffering: this.scrub.status.pagesDiffering,
-        scrubPagesRepaired: this.scrub.status.pagesRepaired,
-        scrubPagesDisputed: this.scrub.status.pagesDisputed,
-        scrubBytesVerified: this.scrub.status.bytesVerified,
-        timesDiskFull: this.disk.timesFull,
-      }),
-      gauges: () => ({
-        voter: acceptor.state.learner === null ? 1 : 0,
-        redoVerify: this.verifier === null ? 0 : 1,
-        ingestStopped: this.ingest.error ? 1 : 0,
-        damagedRanges: log.damages.length,
-        rebuildPagesDone: this.rebuild.status?.pagesDone ?? 0,
-        rebuildPagesTotal: this.rebuild.status?.pagesTotal ?? 0,
-        connections: this.connections,
-        waiters: this.ingest.waiters.size,
-        coalesceBacklog: pages.stats.coalesceBacklog,
-        logUnsyncedBytes: log.unsyncedBytes,
-        diskFull: this.disk.full ? 1 : 0,
-        diskReserveBytes: this.config.disk.reserveBytes,
-        versions: pages.versionsEstimated,
-        pagesDamaged: this.rebuild.status?.cause ? 1 : 0,
-      }),
-    };
+    serveHttp(request, response, { metrics: this.metrics, status: () => this.report.status() }, this.logger);
   }
 }

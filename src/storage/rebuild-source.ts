@@ -1,45 +1,69 @@
 import type { Logger } from 'pino';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
-import { formatLsn, type Lsn } from '../engine/lsn.js';
-import type { BaseImage } from '../engine/pages/base.js';
+import type { ControlState } from '../engine/control/index.js';
+import { formatLsn, INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
+import type { BaseImage, BaseRow } from '../engine/pages/base.js';
 import type { RebuildStep } from '../engine/pages/rebuild.js';
 import type { Peers } from './peers.js';
 
 export type ReadyPeer = Peers['connected'][number];
+
+export interface RebuildSourceOptions {
+  nodeId: string;
+  /** Whether this node has no pages of its own that could be read. */
+  nothingToLose(): boolean;
+}
 
 const FETCH_TIMEOUT_MS = 60_000;
 
 /**
  * The peers that a node is rebuilt from: one at a time, another one that serves the same LSN when it fails. While it lasts, all of them are
  * asked to keep what it reads (a lease), so that any can take over.
+ *
+ * Where no peer is healthy, those whose own pages are damaged serve, if it has to be: what they cannot read they say, and what one of them cannot read another can.
  */
 export class RebuildSource {
   private peer = '';
   private leaseTtlMs = 0;
   private leasedAtMs = -Infinity;
+  private readonly leaseName: string;
 
   constructor(
     private readonly peers: () => Peers,
-    private readonly leaseName: string,
+    private readonly options: RebuildSourceOptions,
     private readonly logger: Logger,
-  ) {}
+  ) {
+    this.leaseName = `rebuild of node ${options.nodeId}`;
+  }
 
   /** The peer in use, or ''. */
   get peerId(): string {
     return this.peer;
   }
 
-  /** Healthy peers, the one in use first, then the most advanced. */
+  /** Healthy peers, the one in use first, then the most advanced; in need, the damaged ones if there are no others. */
   candidates(): ReadyPeer[] {
+    const healthy = this.those(({ rebuild, ingestError }) => rebuild === null && ingestError === null);
+    if (healthy.length > 0) return healthy;
+    const limping = this.those(({ rebuild }) => rebuild !== null && rebuild.cause !== null);
+    return this.isInNeed(limping.length) ? limping : [];
+  }
+
+  /**
+   * Damaged peers will do when there is nothing here to lose; or when the pages of all nodes are damaged, so that none would ever be healed: then the
+   * first node goes first, and the others copy from it.
+   */
+  private isInNeed(limping: number): boolean {
+    const { nodeId, nothingToLose } = this.options;
+    const { all } = this.peers();
+    return nothingToLose() || (limping === all.length && all.every(({ id }) => nodeId < id));
+  }
+
+  private those(able: (status: ReadyPeer['status']) => boolean): ReadyPeer[] {
     return this.peers()
       .connected.filter(({ status: s }) => {
-        const healthy =
-          s.voter &&
-          s.state !== 'draining' &&
-          s.ingestError === null &&
-          s.damaged.length === 0 &&
-          s.rebuild === null;
-        return healthy && s.appliedLsn > 0 && s.appliedLsn <= s.commitLsn;
+        const serves = s.voter && s.state !== 'draining' && s.damaged.length === 0;
+        return serves && s.appliedLsn > 0 && s.appliedLsn <= s.commitLsn && able(s);
       })
       .sort((a, b) => {
         const [first, second] = [Number(a.id === this.peer), Number(b.id === this.peer)];
@@ -56,6 +80,30 @@ export class RebuildSource {
   /** Whether a healthy peer has got as far as `at`: one that has not may still have what is missed later. */
   hasReached(at: Lsn): boolean {
     return this.candidates().some(({ status }) => status.appliedLsn >= at);
+  }
+
+  /** Everything but pages, from the first peer that can give it; throws when none can at present. */
+  async begin(): Promise<{ peer: string; at: Lsn; rows: BaseRow[]; control: ControlState }> {
+    const candidates = this.candidates();
+    // Damaged peers may not get any further: what each of them has, it can make up for in another.
+    const applied = candidates.map(({ status }) => status.appliedLsn);
+    const limping = candidates.some(({ status }) => status.rebuild !== null);
+    let lastError: unknown = noPeer(INVALID_LSN);
+    for (const peer of candidates) {
+      const at = limping ? lsn(Math.min(...applied)) : peer.status.appliedLsn;
+      try {
+        await this.hold(peer, at);
+        const [rows, control] = await Promise.all([
+          peer.client.baseRows({ lsn: at }, 0),
+          peer.client.controlState({ lsn: at }),
+        ]);
+        return { peer: peer.id, at, rows, control };
+      } catch (err) {
+        lastError = err;
+        this.logger.warn({ peer: peer.id, err }, `rebuild: node ${peer.id}: ${errorMessage(err)}`);
+      }
+    }
+    throw lastError;
   }
 
   /** Uses `peer`, and keeps what is to be read at `at` and after. Throws what the peer answers. */
@@ -75,12 +123,21 @@ export class RebuildSource {
   /** The pages of the step. Null when peers are there but none of them has that LSN any more; throws when it may be tried again. */
   async fetch(step: RebuildStep, at: Lsn): Promise<BaseImage[] | null> {
     await this.renew(at);
+    try {
+      return await this.fetchWhole(step, at);
+    } catch (err) {
+      if (step.count === 1 || !isDbError(err, 'PAGE_STORE_DAMAGED')) throw err;
+    }
+    // What is wrong on one peer need not be wrong on the other, page by page.
+    const half = Math.floor(step.count / 2);
+    const first = await this.fetch({ ...step, count: half }, at);
+    const second = first && (await this.fetch({ ...step, first: step.first + half, count: step.count - half }, at)); // prettier-ignore
+    return second && [...first, ...second];
+  }
+
+  private async fetchWhole(step: RebuildStep, at: Lsn): Promise<BaseImage[] | null> {
     const able = this.candidates().filter(({ status }) => status.appliedLsn >= at);
-    let lastError: unknown = new DbError(
-      'REBUILD_NO_PEER',
-      `no healthy peer that has applied ${formatLsn(at)} is connected`,
-      { reaction: 'retry' },
-    );
+    let lastError: unknown = noPeer(at);
     let gone = 0;
     for (const peer of able) {
       try {
@@ -125,4 +182,11 @@ function fetchFrom({ client }: ReadyPeer, step: RebuildStep, at: Lsn): Promise<B
     return client.baseSlruPages({ slru: step.slru, blkno: first, count, lsn: at }, FETCH_TIMEOUT_MS);
   const { spcOid, dbOid, relNumber, fork } = step.rel;
   return client.basePages({ spcOid, dbOid, relNumber, fork, blkno: first, count, lsn: at }, FETCH_TIMEOUT_MS);
+}
+
+export function noPeer(at: Lsn): DbError {
+  const far = at === INVALID_LSN ? '' : ` that has applied ${formatLsn(at)}`;
+  return new DbError('REBUILD_NO_PEER', `no healthy peer${far} is connected to rebuild this node from`, {
+    reaction: 'retry',
+  });
 }

@@ -8,7 +8,7 @@
  *   4. Ingest goes on from R; the node votes again once its log reaches what it may once have acknowledged.
  *
  * Pages that are found damaged (a checksum of RocksDB, a file that is gone) are made anew in the same way by step 2 alone. The node stays a voter: its log and
- * its promises are whole. The damaged ones are kept aside until then, and go on serving what they can until a peer is there to copy from.
+ * its promises are whole. The damaged ones go on serving what they can until a peer is there to copy from, and are kept aside until the new ones are whole.
  *
  * A part that is still good is kept: pages without log, log without pages, or both without the identity. Each step is durable before the next one
  * counts on it, so a node that is killed goes on where it was, with the same R as long as any peer still serves it.
@@ -29,7 +29,7 @@ import type { RebuildStatus } from '../net/node-status.js';
 import type { IngestLoop } from './ingest-loop.js';
 import type { LogService } from './log-service.js';
 import type { Peers } from './peers.js';
-import { RebuildSource, type ReadyPeer } from './rebuild-source.js';
+import { noPeer, RebuildSource, type ReadyPeer } from './rebuild-source.js';
 
 export interface RebuildOptions {
   nodeId: string;
@@ -86,7 +86,11 @@ export class Rebuild {
     private readonly options: RebuildOptions,
     private readonly logger: Logger,
   ) {
-    this.source = new RebuildSource(parts.peers, `rebuild of node ${options.nodeId}`, logger);
+    this.source = new RebuildSource(
+      parts.peers,
+      { nodeId: options.nodeId, nothingToLose: () => this.pagesMissing },
+      logger,
+    );
     this.pagesMissing = parts.pages.appliedLsn === 0;
   }
 
@@ -249,7 +253,7 @@ export class Rebuild {
     await this.source.release();
   }
 
-  /** Gives the damaged pages up, once there is a peer to copy from. */
+  /** Gives the damaged pages up, once there is a peer to copy from; see RebuildSource. */
   private async setPagesAside(): Promise<void> {
     const { pages, ingest, notePagesGivenUp, asideFolder } = this.parts;
     const peer = this.source.candidates()[0];
@@ -342,18 +346,11 @@ export class Rebuild {
   }
 
   private async begin(): Promise<PageRebuild> {
-    const peer = this.source.candidates()[0];
-    if (!peer) throw noPeer(INVALID_LSN);
-    const at = peer.status.appliedLsn;
-    await this.source.hold(peer, at);
-    const [rows, control] = await Promise.all([
-      peer.client.baseRows({ lsn: at }, 0),
-      peer.client.controlState({ lsn: at }),
-    ]);
+    const { peer, at, rows, control } = await this.source.begin();
     const begun = PageRebuild.begin(this.parts.pages, at, rows, control);
     this.logger.warn(
-      { peer: peer.id, lsn: formatLsn(at), pages: begun.pagesTotal },
-      `rebuild begins: ${begun.pagesTotal} pages of node ${peer.id} as of ${formatLsn(at)}`,
+      { peer, lsn: formatLsn(at), pages: begun.pagesTotal },
+      `rebuild begins: ${begun.pagesTotal} pages of node ${peer} as of ${formatLsn(at)}`,
     );
     return begun;
   }
@@ -402,11 +399,4 @@ export class Rebuild {
     const { pagesDone = 0, pagesTotal = 0 } = this.current ?? {};
     return { peer: this.source.peerId, pagesDone, pagesTotal };
   }
-}
-
-function noPeer(at: Lsn): DbError {
-  const far = at === INVALID_LSN ? '' : ` that has applied ${formatLsn(at)}`;
-  return new DbError('REBUILD_NO_PEER', `no healthy peer${far} is connected to rebuild this node from`, {
-    reaction: 'retry',
-  });
 }

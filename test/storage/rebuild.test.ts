@@ -72,6 +72,22 @@ describe('storage: rebuild', function () {
       if (parts.length === 0 || parts.includes(name)) await fs.rm(path.join(dir, name), { recursive: true });
   }
 
+  /** One bit of the largest table file, at that share of it. */
+  async function flip(dir: string, share: number): Promise<void> {
+    const files = (await fs.readdir(dir)).filter((name) => name.endsWith('.sst'));
+    const sized = await Promise.all(
+      files.map(async (name) => ({ name, size: (await fs.stat(path.join(dir, name))).size })),
+    );
+    const { name, size } = sized.sort((a, b) => b.size - a.size)[0]!;
+    const file = await fs.open(path.join(dir, name), 'r+');
+    const byte = Buffer.alloc(1);
+    const offset = Math.floor(size * share);
+    await file.read(byte, 0, 1, offset);
+    byte[0]! ^= 0x20;
+    await file.write(byte, 0, 1, offset);
+    await file.close();
+  }
+
   /** As a compute's heartbeat: a node that does not start the epoch, or not any more, is asked again. */
   async function join(id: string): Promise<void> {
     for (let tries = 0; ; tries++)
@@ -272,6 +288,23 @@ describe('storage: rebuild', function () {
       await join(id);
       await volume.until(await volume.client(id), 'votes', ({ voter }) => voter);
     }
+  });
+
+  it('of all nodes whose pages are damaged at once: the first from the others, piece by piece, and these from it', async () => {
+    const ids = volume.nodes.map(({ id }) => id);
+    for (const id of ids) await volume.kill(id, 'SIGTERM');
+    for (const [i, id] of ids.entries()) await flip(path.join(volume.node(id).dir, 'pages'), (i + 0.3) / 3);
+    const scrubbing = { scrub: { pagesIntervalMs: 100, dutyPercent: 80 } };
+    for (const id of ids) {
+      await volume.spawn(id, scrubbing);
+      await join(id);
+    }
+    for (const id of ids)
+      await volume.until(await volume.client(id), 'made anew', ({ voter, rebuild, metrics, appliedLsn }) => {
+        assert.ok(voter, `node ${id} does not vote`);
+        return metrics['rebuildBytes']! > 0 && rebuild === null && appliedLsn >= writer.core.commitLsn;
+      });
+    for (const id of ['n2', 'n3']) await sameAsFirst(await volume.client(id));
   });
 
   it('and every node rebuilt, one after the other: nothing of the volume is left from before', async () => {

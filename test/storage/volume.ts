@@ -204,10 +204,14 @@ export class TestVolume {
   }
 }
 
-/** Starts the node's entry point as users' computers do, TypeScript loader aside. */
+/** Starts the node's entry point: as users' computers do, or straight from the sources. */
 export function spawnNode(configFile: string, stderr: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
-  const entry = path.join(import.meta.dirname, '../../src/storage/main.ts');
-  return spawn(process.execPath, ['--import', 'tsx', entry, configFile], {
+  const root = path.join(import.meta.dirname, '../..');
+  const entry =
+    process.env['AURORA_COMPILED_DAEMONS'] === '1'
+      ? [path.join(root, 'dist/src/storage/main.js')]
+      : ['--import', 'tsx', path.join(root, 'src/storage/main.ts')];
+  return spawn(process.execPath, [...entry, configFile], {
     stdio: ['ignore', 'ignore', stderr, 'ipc'],
   });
 }
