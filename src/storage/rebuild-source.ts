@@ -59,6 +59,13 @@ export class RebuildSource {
     return nothingToLose() || (limping === all.length && all.every(({ id }) => nodeId < id));
   }
 
+  /** Whether a peer that is connected keeps its damaged pages aside, as we do: between us and the others there may be a whole page of each. */
+  othersHoldBack(): boolean {
+    return this.peers().connected.some(
+      ({ status }) => status.appliedLsn === 0 && Boolean(status.rebuild?.cause),
+    );
+  }
+
   private those(able: (status: ReadyPeer['status']) => boolean): ReadyPeer[] {
     return this.peers()
       .connected.filter(({ status: s }) => {

@@ -14,10 +14,11 @@
  * counts on it, so a node that is killed goes on where it was, with the same R as long as any peer still serves it.
  */
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { DbError, errorMessage } from '../engine/errors.js';
+import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import type { ControlState } from '../engine/control/index.js';
 import { formatLsn, INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
 import type { LogStore } from '../engine/log/index.js';
@@ -80,6 +81,7 @@ export class Rebuild {
   private pagesMissing: boolean;
   /** Why the pages are to be made anew. */
   private damage: string | null = null;
+  private asideIsLost = false;
 
   constructor(
     private readonly parts: RebuildParts,
@@ -245,6 +247,7 @@ export class Rebuild {
         this.step = 'waiting';
         this.lastError = errorMessage(err);
         this.logger.warn({ err, failures }, `rebuild: ${this.lastError}`);
+        if (isDbError(err, 'PAGE_STORE_DAMAGED')) await this.takeBack(this.lastError);
         const ceiling = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
         await sleep(ceiling, undefined, { signal }).catch(() => undefined);
       }
@@ -267,9 +270,36 @@ export class Rebuild {
     );
     notePagesGivenUp(true);
     this.pagesMissing = true;
+    this.asideIsLost = false;
     ingest().suspend();
     await pages.openAnew(asideFolder);
     ingest().reset();
+  }
+
+  /**
+   * The peer that was whole turned out to be damaged, too, while another had set its pages aside as we had: ours serve again, until somebody is whole. If
+   * they still can be opened at all.
+   */
+  private async takeBack(why: string): Promise<void> {
+    const { pages, ingest, notePagesGivenUp, asideFolder } = this.parts;
+    if (!this.pagesMissing || !this.source.othersHoldBack() || !existsSync(asideFolder)) return;
+    if (this.asideIsLost) return;
+    this.current = null;
+    try {
+      await pages.takeBack(asideFolder);
+    } catch (err) {
+      this.asideIsLost = true;
+      this.logger.error({ err }, `the damaged pages cannot be taken back: ${errorMessage(err)}`);
+      return;
+    }
+    this.damage ??= why;
+    this.pagesMissing = false;
+    notePagesGivenUp(false);
+    ingest().reset();
+    this.logger.warn(
+      { applied: formatLsn(pages.appliedLsn) },
+      'no peer is whole: the damaged pages of this node serve again',
+    );
   }
 
   /** Pages are here, log is not: it begins anew where it leads on from them, or the pages are given up, too. */

@@ -162,6 +162,24 @@ export class Rocks {
     this.native = native;
   }
 
+  /**
+   * Opens what lies in `folder`, a store that was set aside, in place of this one, which is removed. Throws as open(); then this store is empty, and the
+   * other one where it was.
+   */
+  async takeBack(folder: string): Promise<void> {
+    await this.close();
+    await fs.rm(this.dir, { recursive: true, force: true });
+    await fs.rename(folder, this.dir);
+    this.openings++;
+    try {
+      this.native = await this.openNative();
+    } catch (err) {
+      await fs.rename(this.dir, folder);
+      this.native = await this.openNative();
+      throw err;
+    }
+  }
+
   private async openNative(): Promise<NativeDb> {
     const { sizes, dir } = this;
     const options = {

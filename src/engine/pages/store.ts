@@ -259,8 +259,21 @@ export class PageStore implements PageReader {
    * of the way, on nothing. What reads from it must expect that: until it resolves all calls throw NODE_STORE_BUSY. Throws as open().
    */
   async openAnew(setAside: string | null = null): Promise<void> {
+    await this.parts.db.openAnew(setAside);
+    this.opened();
+  }
+
+  /** Opens a store that was set aside in place of this one. What reads from it must expect that. Throws as Rocks.takeBack(). */
+  async takeBack(folder: string): Promise<void> {
+    try {
+      await this.parts.db.takeBack(folder);
+    } finally {
+      this.opened();
+    }
+  }
+
+  private opened(): void {
     const { db, forks, cache } = this.parts;
-    await db.openAnew(setAside);
     checkFormat(db);
     forks.forget();
     cache.clear();
