@@ -31,7 +31,12 @@ export async function pgbench(target: Target, args: string[]): Promise<string> {
 
 export async function load(
   target: Target,
-  options: { clients: number; seconds: number; selectOnly?: boolean },
+  options: {
+    clients: number;
+    seconds: number;
+    selectOnly?: boolean;
+    /** Transactions a second; default: as many as it can. */ rate?: number;
+  },
 ): Promise<PgbenchResult> {
   const args = [
     '-n',
@@ -44,6 +49,7 @@ export async function load(
     '-M',
     'prepared',
     ...(options.selectOnly ? ['-S'] : []),
+    ...(options.rate === undefined ? [] : ['-R', String(options.rate)]),
   ];
   const out = await pgbench(target, args);
   const number = (pattern: RegExp): number => Number(pattern.exec(out)?.[1] ?? NaN);

@@ -23,7 +23,7 @@ export const SHARED_SETTINGS = {
   checkpoint_timeout: '15min',
 };
 
-class Instance {
+export class Instance {
   child: ChildProcess | null = null;
 
   constructor(
@@ -67,7 +67,7 @@ class Instance {
   }
 }
 
-async function newInstance(root: string, name: string, port: number): Promise<Instance> {
+export async function newInstance(root: string, name: string, port: number): Promise<Instance> {
   const install = await findPostgres();
   await giveTo(install, root);
   const dir = path.join(root, name);
@@ -85,7 +85,7 @@ async function newInstance(root: string, name: string, port: number): Promise<In
   return new Instance(install, dir, root, port);
 }
 
-const scratch = (): Promise<string> => fs.mkdtemp(path.join(os.tmpdir(), 'oa-bench-'));
+export const scratch = (): Promise<string> => fs.mkdtemp(path.join(os.tmpdir(), 'oa-bench-'));
 
 /** One PostgreSQL 18 with its defaults: fsync on. `restart` and `crash` serve the comparison of cold starts. */
 export async function singlePostgres(
