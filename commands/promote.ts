@@ -7,6 +7,7 @@ export default class Promote extends AuroraCommand {
   static override summary = 'Make a read replica the primary.';
   static override description = `While the primary runs, this is a switchover: it stops in order, the replica becomes the primary, and the former primary its replica. Nothing that was
 acknowledged is lost, and no checkpoint or copy is waited for. Sessions of both end; clients that connect with all endpoints (aurora status --dsn) find the new primary.
+A replica that ends before it has taken over leaves the former primary as the primary again.
 
 When the primary is gone or does not answer, or with --force, the replica takes over at once. The former primary can write nothing from then on, wherever it is: its
 epoch is over.`;

@@ -21,7 +21,7 @@ export interface PromoteOptions {
 
 /**
  * Makes a replica the primary: by a switchover when the primary answers, else by taking over. Both go on by themselves if we end meanwhile.
- * Throws CLUSTER_NO_COMPUTE, CLUSTER_NOT_RUNNING, USAGE_ROLE, CLUSTER_TIMEOUT.
+ * Throws CLUSTER_NO_COMPUTE, CLUSTER_NOT_RUNNING, USAGE_ROLE, CLUSTER_NOT_PROMOTED, CLUSTER_TIMEOUT.
  */
 export async function promote(options: PromoteOptions): Promise<{ port: number; tookMs: number }> {
   const begun = performance.now();
@@ -56,10 +56,18 @@ export async function promote(options: PromoteOptions): Promise<{ port: number; 
     }
     if (!asked) await ask(target.name, 'POST', '/promote');
     const deadline = Date.now() + options.timeoutMs;
+    const others = manifest.computes.filter((compute) => compute.name !== target.name);
     for (;;) {
       const status = await ask(target.name, 'GET', '/status').catch(() => null);
-      if (status?.role === 'primary' && status.state === 'running') break;
-      if (!running(target.name) || Date.now() > deadline)
+      if (isWriter(status)) break;
+      const lost = !running(target.name);
+      const writer = asked || lost ? await writerAmong(others.map((c) => c.name).filter(running), ask) : null;
+      const late = Date.now() > deadline;
+      if (writer !== null || (lost && late)) {
+        if (writer !== null) manifest.setPrimary(writer);
+        throw notPromoted(target.name, { lost, writer, problem: status?.problem ?? null });
+      }
+      if (late)
         throw new DbError(
           'CLUSTER_TIMEOUT',
           `compute "${target.name}" is not the primary yet: ${status?.problem ?? 'it does not say why'}`,
@@ -67,9 +75,50 @@ export async function promote(options: PromoteOptions): Promise<{ port: number; 
             hint: `It may still become it; look with: aurora status`,
           },
         );
+      if (asked && !running(primary!.name) && status?.role === 'replica') {
+        // It may have died before it named its successor: then nobody but us tells that one.
+        asked = false;
+        options.progress?.(`the primary "${primary!.name}" has ended without handing over`);
+        await ask(target.name, 'POST', '/promote').catch((err: unknown) => {
+          if (!isDbError(err, 'USAGE_ROLE')) throw err; // it had heard of it by itself
+        });
+      }
       await sleep(POLL_MS);
     }
     manifest.setPrimary(target.name);
     return { port: target.port, tookMs: performance.now() - begun };
   });
+}
+
+function isWriter(status: ComputeStatus | null): boolean {
+  return status?.role === 'primary' && ['running', 'throttled'].includes(status.state);
+}
+
+/** The compute that says that it writes, if one does. */
+async function writerAmong(
+  names: readonly string[],
+  ask: (name: string, method: 'GET', path: string) => Promise<ComputeStatus>,
+): Promise<string | null> {
+  const told = await Promise.all(names.map((name) => ask(name, 'GET', '/status').catch(() => null)));
+  return names.find((_, i) => isWriter(told[i]!)) ?? null;
+}
+
+/** A successor that did not come leaves a cluster that goes on, or one that somebody must help. */
+function notPromoted(
+  name: string,
+  { lost, writer, problem }: { lost: boolean; writer: string | null; problem: string | null },
+): DbError {
+  const what = lost
+    ? `compute "${name}" ended before it was the primary`
+    : `compute "${name}" did not become the primary${problem === null ? '' : ` (${problem})`}`;
+  return new DbError(
+    'CLUSTER_NOT_PROMOTED',
+    `${what}; ${writer === null ? 'no compute is the primary now' : `"${writer}" is the primary`}`,
+    {
+      hint:
+        writer === null
+          ? 'Promote one that runs: aurora promote NAME (aurora status shows them), or start one: aurora compute start NAME'
+          : `${lost ? `Look into its log and start it: aurora compute start ${name}. Then try again` : 'Try again'}: aurora promote ${name}`,
+    },
+  );
 }

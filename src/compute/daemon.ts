@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { otherPrimary, primaryOf } from '../engine/computes/policy.js';
+import { hasEnded, otherPrimary, primaryOf } from '../engine/computes/policy.js';
 import { computeOfWriter, type ComputeRole, type Resignation } from '../engine/computes/types.js';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { INVALID_LSN, type Lsn } from '../engine/lsn.js';
@@ -36,7 +36,7 @@ import { untilStopped } from './until-stopped.js';
 const RETRY_MS = 1000;
 /** How long a start waits to hear of other computes. */
 const HEAR_MS = 2000;
-/** How long a primary that hands over waits for its successor, before it is the primary again. */
+/** How long a primary that hands over waits for a successor that lives, before it is the primary again. */
 const SUCCESSION_MS = 20_000;
 const STRENGTH: Readonly<Record<StopMode, number>> = { smart: 0, fast: 1, immediate: 2 };
 
@@ -356,7 +356,11 @@ export class ComputeDaemon {
     const { config, log } = this.context;
     await this.resign('handover');
     const deadline = performance.now() + SUCCESSION_MS;
-    while (performance.now() < deadline && this.stopMode === null) {
+    const ended = (): boolean => {
+      const { readQuorum } = knownQuorum(this.context);
+      return hasEnded(this.beacon.reports(), this.successor, readQuorum, config.failover);
+    };
+    while (performance.now() < deadline && this.stopMode === null && !ended()) {
       const primary = primaryOf(this.beacon.computes());
       if (
         primary &&
@@ -369,7 +373,7 @@ export class ComputeDaemon {
     }
     log.error(
       { successor: this.successor },
-      'the successor did not come: this compute goes on as the primary',
+      `the successor ${ended() ? 'has ended' : 'did not come'}: this compute goes on as the primary`,
     );
     this.resigned = 'no';
     this.successor = '';

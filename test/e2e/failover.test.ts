@@ -8,9 +8,9 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { promote } from '../../src/cluster/promote.js';
-import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
-import { eventually, TestCluster } from '../helpers/cluster.js';
+import { TestCluster } from '../helpers/cluster.js';
 import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
+import { WatchedBank } from '../helpers/watched-bank.js';
 
 const ROUNDS = Number(process.env['ROUNDS'] ?? 1);
 const run = promisify(execFile);
@@ -19,14 +19,12 @@ describe('failover', function () {
   this.timeout(PATIENCE_MS * 4 + ROUNDS * PATIENCE_MS);
   let cluster: TestCluster;
   let computes: Computes;
-  const acknowledged = new Set<number>();
-  const unknown = new Set<number>();
-  let nextId = 1;
+  let bank: WatchedBank;
 
   before(async () => {
     cluster = await TestCluster.start();
     computes = new Computes(cluster);
-    await createBank(await cluster.client());
+    bank = await WatchedBank.create(computes, 'primary');
     await computes.add('r1', { failover: true, priority: 80 });
     await computes.add('r2', { failover: false });
   });
@@ -40,63 +38,9 @@ describe('failover', function () {
     if (this.currentTest?.state === 'failed') console.error(await cluster.logs(40));
   });
 
-  /** Transfers on the compute until its connections break; `work` breaks them. */
-  async function loadUntilBroken(primary: string, work: () => Promise<void>): Promise<void> {
-    const stop = new AbortController();
-    const clients = [await computes.client(primary), await computes.client(primary)];
-    const before = (await clients[0]!.query('select count(*)::int as n from journal')).rows[0].n as number;
-    const load: Promise<BankResult> = runBank(clients, nextId, stop.signal);
-    try {
-      const watcher = await computes.client(primary);
-      await eventually(
-        'the load runs',
-        async () => (await watcher.query('select count(*)::int as n from journal')).rows[0].n > before + 20,
-        PATIENCE_MS,
-      );
-      await work();
-    } finally {
-      stop.abort();
-      const result = await load;
-      for (const id of result.acknowledged) acknowledged.add(id);
-      for (const id of result.unknown) unknown.add(id);
-      nextId += result.acknowledged.size + result.unknown.size + 100;
-    }
-  }
-
-  async function audit(name: string): Promise<void> {
-    const client = await computes.client(name);
-    await auditBank(client, acknowledged, unknown);
-    await client.end();
-  }
-
-  /** One row by whoever is the primary; the time from `since` until it was accepted. */
-  async function firstWrite(names: readonly string[], since: number): Promise<{ name: string; ms: number }> {
-    const id = nextId++;
-    for (;;) {
-      for (const name of names) {
-        try {
-          const client = await computes.client(name);
-          try {
-            await client.query('insert into journal values ($1, 1, 2, 0)', [id]);
-            acknowledged.add(id);
-            return { name, ms: performance.now() - since };
-          } finally {
-            await client.end();
-          }
-        } catch (err) {
-          // Down, starting, or a replica. An insert that broke off may have happened: then it is there already.
-          if (/duplicate key/.test((err as Error).message)) acknowledged.add(id);
-          if (acknowledged.has(id)) return { name, ms: performance.now() - since };
-        }
-      }
-      if (performance.now() - since > PATIENCE_MS) throw new Error('nobody takes a write');
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-
   it('switchover: the primary hands over to the replica that is named, and becomes its replica', async () => {
     let tookMs = 0;
-    await loadUntilBroken('primary', async () => {
+    await bank.loadUntilBroken('primary', async () => {
       ({ tookMs } = await promote({
         root: cluster.layout.root,
         name: 'r1',
@@ -105,12 +49,12 @@ describe('failover', function () {
       }));
     });
     console.log(`      switchover took ${Math.round(tookMs)} ms`);
-    await audit('r1');
+    await bank.audit('r1');
     await computes.is('r1', 'primary');
     await computes.is('primary', 'replica');
     const [old, now] = [await computes.client('primary'), await computes.client('r1')];
     await caughtUp(now, old);
-    await auditBank(old, acknowledged, unknown);
+    await bank.auditBy(old);
     await assert.rejects(
       promote({ root: cluster.layout.root, name: 'r1', force: false, timeoutMs: 1000 }),
       /already/,
@@ -156,14 +100,14 @@ describe('failover', function () {
     for (let round = 0; round < ROUNDS; round++) {
       let since = 0;
       let first: { name: string; ms: number } | null = null;
-      await loadUntilBroken(from, async () => {
+      await bank.loadUntilBroken(from, async () => {
         since = performance.now();
         await computes.kill(from);
-        first = await firstWrite([to, 'r2'], since);
+        first = await bank.firstWrite([to, 'r2'], since);
       });
       assert.equal(first!.name, to);
       times.push(first!.ms);
-      await audit(to);
+      await bank.audit(to);
       await computes.start(from);
       await computes.is(from, 'replica');
       [from, to] = [to, from];
@@ -180,13 +124,13 @@ describe('failover', function () {
     const heir = old === 'r1' ? 'primary' : 'r1';
     const stale = await computes.client(old);
     await stale.query('begin');
-    const ghost = nextId++;
+    const ghost = bank.nextId++;
     await stale.query('insert into journal values ($1, 1, 2, 0)', [ghost]);
     const paused = await computes.pids(old);
     const since = performance.now();
     for (const pid of paused) process.kill(pid, 'SIGSTOP');
     try {
-      const first = await firstWrite([heir], since);
+      const first = await bank.firstWrite([heir], since);
       assert.equal(first.name, heir);
     } finally {
       for (const pid of paused) process.kill(pid, 'SIGCONT');
@@ -197,7 +141,7 @@ describe('failover', function () {
     await caughtUp(writer, reader);
     for (const client of [writer, reader]) {
       assert.equal((await client.query('select 1 from journal where id = $1', [ghost])).rows.length, 0);
-      await auditBank(client, acknowledged, unknown);
+      await bank.auditBy(client);
     }
     await Promise.all([writer.end(), reader.end()]);
   });

@@ -73,6 +73,19 @@ export function otherPrimary(
   return primary && primary.name !== name && primary.resigned === 'no' ? primary : null;
 }
 
+/** Whether a read quorum of nodes answers, and none of them has heard of the compute lately. */
+export function hasEnded(
+  reports: readonly NodeReport[],
+  name: string,
+  readQuorum: number,
+  times: FailoverTimes,
+): boolean {
+  const fresh = reports.filter(({ sinceMs }) => sinceMs <= FRESH_MS);
+  if (fresh.length < readQuorum) return false;
+  const compute = mergeReports(fresh).find((c) => c.name === name);
+  return compute === undefined || !isAlive(compute, times);
+}
+
 /**
  * Replicas that may follow, the first in line first. One that is only starting comes after all that run: it can be a primary nevertheless,
  * and may be unable to become a replica without one.

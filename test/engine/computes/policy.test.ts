@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import {
   DEFAULT_FAILOVER_TIMES as TIMES,
+  hasEnded,
   judge,
   mergeReports,
   otherPrimary,
@@ -52,6 +53,18 @@ function reports(...lists: KnownCompute[][]): NodeReport[] {
 const kindOf = (list: NodeReport[], name = 'a'): string => judge(list, name, 2, TIMES).kind;
 
 describe('failover policy', () => {
+  it('takes a successor for ended only when a read quorum of fresh answers has not heard of it', () => {
+    const [a, dead] = [compute('a'), compute('a', { ageMs: 1500, connected: false })];
+    const ended = (list: NodeReport[]): boolean => hasEnded(list, 'a', 2, TIMES);
+    assert.equal(ended(reports([dead], [dead])), true);
+    assert.equal(ended(reports([], [])), true);
+    assert.equal(ended(reports([dead], [dead], [a])), false, 'one node has heard of it');
+    assert.equal(ended(reports([compute('a', { ageMs: 1500 })], [dead])), false, 'its connection stands');
+    assert.equal(ended(reports([dead])), false, 'too few answer');
+    const [one, two] = reports([dead], [dead]);
+    assert.equal(ended([one!, { ...two!, sinceMs: 10_000 }]), false, 'an answer of long ago');
+  });
+
   it('stays with a primary that lives, or is seen by enough nodes', () => {
     const a = compute('a');
     assert.equal(kindOf(reports([primary(), a], [primary(), a], [primary(), a])), 'stay');
