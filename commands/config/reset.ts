@@ -1,6 +1,5 @@
 import { Args } from '@oclif/core';
 import { ConfigCommand, configFlags } from '../../src/cluster/config-command.js';
-import { changeSettings } from '../../src/cluster/pg-config.js';
 
 export default class ConfigReset extends ConfigCommand {
   static override summary = 'Take back what "aurora config set", or ALTER SYSTEM, changed.';
@@ -20,8 +19,7 @@ export default class ConfigReset extends ConfigCommand {
     const { argv, flags } = await this.parse(ConfigReset);
     const names = this.words(argv);
     const changes = names.map((name) => ({ name, value: null }));
-    const { restart } = await this.inSession(flags, (client) => changeSettings(client, changes));
-    if (restart.length > 0) this.log(`a restart is needed for ${restart.join(', ')}: aurora restart`);
+    const { restart } = await this.change(flags, changes);
     return { changed: names, restart };
   }
 }

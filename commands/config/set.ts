@@ -1,11 +1,11 @@
 import { Args } from '@oclif/core';
 import { ConfigCommand, configFlags } from '../../src/cluster/config-command.js';
-import { changeSettings, type SettingChange } from '../../src/cluster/pg-config.js';
+import type { SettingChange } from '../../src/cluster/pg-config.js';
 import { DbError } from '../../src/engine/errors.js';
 
 export default class ConfigSet extends ConfigCommand {
   static override summary = 'Change settings of PostgreSQL, for good.';
-  static override description = `By ALTER SYSTEM on the primary, which the volume keeps, then by a reload; settings that take effect at a start only are named. What the
+  static override description = `By ALTER SYSTEM on the primary, which the volume keeps, then by a reload, of the replicas too; settings that take effect at a start only are named. What the
 cluster rests on (fsync, wal_level, synchronous_standby_names, ...) cannot be changed.`;
   static override examples = [
     '<%= config.bin %> config set work_mem=64MB',
@@ -20,8 +20,7 @@ cluster rests on (fsync, wal_level, synchronous_standby_names, ...) cannot be ch
   async run(): Promise<{ changed: string[]; restart: string[] }> {
     const { argv, flags } = await this.parse(ConfigSet);
     const changes = changesIn(this.words(argv));
-    const { restart } = await this.inSession(flags, (client) => changeSettings(client, changes));
-    if (restart.length > 0) this.log(`a restart is needed for ${restart.join(', ')}: aurora restart`);
+    const { restart } = await this.change(flags, changes);
     return { changed: changes.map(({ name }) => name), restart };
   }
 }

@@ -65,13 +65,14 @@ export interface SettingChange {
 }
 
 /**
- * All or, when PostgreSQL refuses one, those before it. Says when the changes take effect: `restart` are those that need one. Throws USAGE_SETTING,
+ * All or, when PostgreSQL refuses one, those before it. Says when the changes take effect: `restart` are those that need one; `lsn`: the volume has
+ * them as of there. Throws USAGE_SETTING,
  * SQL_FAILED.
  */
 export async function changeSettings(
   client: pg.Client,
   changes: readonly SettingChange[],
-): Promise<{ restart: string[] }> {
+): Promise<{ restart: string[]; lsn: string }> {
   const known = await getSettings(client, changes.map(({ name }) => name)); // prettier-ignore
   const fixed = known.find(({ source, context }) => source === 'command line' || context === 'internal');
   if (fixed)
@@ -96,7 +97,11 @@ export async function changeSettings(
     await runSql(client, sql, value === null ? `could not reset "${name}"` : `could not set "${name}"`);
   }
   await runSql(client, 'SELECT pg_catalog.pg_reload_conf()', 'could not reload the settings');
-  return { restart: known.filter(({ context }) => context === 'postmaster').map(({ name }) => name) };
+  const restart = known.filter(({ context }) => context === 'postmaster').map(({ name }) => name);
+  const { rows } = await client.query<{ lsn: string }>(
+    'select pg_catalog.pg_current_wal_flush_lsn()::text as lsn',
+  );
+  return { restart, lsn: rows[0]!.lsn };
 }
 
 /** Names with a dot are an extension's: two identifiers. */

@@ -2,6 +2,7 @@ import { promises as fs } from 'node:fs';
 import http from 'node:http';
 import type { Registry } from 'prom-client';
 import { DbError, errorMessage } from '../engine/errors.js';
+import { formatLsn, INVALID_LSN, parseLsn, type Lsn } from '../engine/lsn.js';
 import type { ComputeStatus } from './status.js';
 import type { StopMode } from './supervisor.js';
 
@@ -9,7 +10,8 @@ export interface Controlled {
   status(): ComputeStatus;
   /** Begins a stop; does not wait for its end. */
   stop(mode: StopMode): void;
-  reload(): Promise<void>;
+  /** Has PostgreSQL read its settings; a replica's are the volume's, as of `from` at least. Resolves with where they are in the volume. */
+  reload(from: Lsn): Promise<Lsn>;
   /** Makes a replica the primary, whatever becomes of the present one. Does not wait. */
   promote(): void;
   /** Stops a primary in order and lets replica `successor` follow it. Does not wait. */
@@ -21,7 +23,7 @@ const CONNECTIONS_MAX = 64;
 
 /**
  * The daemon's HTTP side. On the control socket (in the cluster's 0700 folder, which is the authority to use it): GET /status,
- * POST /stop?mode=, /reload, /promote, /handover?to=. There and, if wanted, on a loopback port: GET /metrics, GET /healthz.
+ * POST /stop?mode=, /reload?from=LSN, /promote, /handover?to=. There and, if wanted, on a loopback port: GET /metrics, GET /healthz.
  */
 export class ControlServer {
   private readonly servers: http.Server[] = [];
@@ -111,8 +113,9 @@ export class ControlServer {
       this.daemon.stop(mode);
       send(response, 200, { stopping: mode });
     } else if (control && route === 'POST /reload') {
-      await this.daemon.reload();
-      send(response, 200, { reloaded: true });
+      const from = new URLSearchParams(query).get('from');
+      const at = await this.daemon.reload(from === null ? INVALID_LSN : parseLsn(from));
+      send(response, 200, { reloaded: true, lsn: formatLsn(at) });
     } else if (control && route === 'POST /promote') {
       this.daemon.promote();
       send(response, 200, { promoting: true });

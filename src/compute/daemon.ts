@@ -114,7 +114,7 @@ export class ComputeDaemon {
         {
           status: () => daemon.status(),
           stop: (mode) => daemon.stop(mode),
-          reload: () => daemon.reload(),
+          reload: (from) => daemon.reload(from),
           promote: () => daemon.promote(),
           handOver: (successor) => daemon.handOver(successor),
         },
@@ -164,11 +164,16 @@ export class ComputeDaemon {
     this.endTerm(mode);
   }
 
-  async reload(): Promise<void> {
-    if (this.replica) return this.replica.reload();
+  /** Returns the LSN that the settings are in the volume at. Throws COMPUTE_*, NODE_NONE_READABLE. */
+  async reload(from: Lsn = INVALID_LSN): Promise<Lsn> {
+    if (this.replica) {
+      await this.replica.reload(from);
+      return from;
+    }
     if (!this.term)
       throw new DbError('COMPUTE_NOT_READY', 'PostgreSQL is not running yet', { reaction: 'retry' });
     await this.term.reload();
+    return this.term.parts.writer.commitLsn;
   }
 
   /** Throws USAGE_ROLE. */

@@ -10,6 +10,7 @@ import { PageAgent } from './page-agent.js';
 import { pageinEnvironment } from './pagein-build.js';
 import { standbySettings, writeManagedFiles } from './pg-settings.js';
 import { MapFiles } from './remote-files.js';
+import { newestFiles } from './replica-files.js';
 import { findReplicaPoint, type ReplicaPoint } from './replica-point.js';
 import { ReplicationServer } from './replication-server.js';
 import { PostgresProcess } from './supervisor.js';
@@ -151,15 +152,18 @@ async function makeStandbyDir(
   stop: AbortSignal | undefined,
 ): Promise<void> {
   const { config, install, reader, log } = context;
-  const manifest = await untilStopped(
-    reader.read('the list of relations', (node) => node.manifest({ lsn })),
+  const [manifest, settings] = await untilStopped(
+    Promise.all([
+      reader.read('the list of relations', (node) => node.manifest({ lsn })),
+      newestFiles(context, lsn),
+    ]),
     stop,
   );
   const signal = { name: 'standby.signal', content: Buffer.alloc(0) };
   const made = await synthesizeDataDir({
     dirs,
     runAs: install.runAs,
-    manifest: { ...manifest, files: [...manifest.files, signal] },
+    manifest: { ...manifest, files: [...settings, signal] },
     state,
     controlFile,
     // All of the log comes from the relay, from the beginning of the segment on.

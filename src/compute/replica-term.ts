@@ -1,6 +1,7 @@
 import { DbError, errorMessage } from '../engine/errors.js';
 import { INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
 import { LagMeter } from './lag-meter.js';
+import { newestFiles, replaceSettingsFiles } from './replica-files.js';
 import type { ReplicaPoint } from './replica-point.js';
 import { startReplica, type ReplicaParts } from './replica-start.js';
 import type { HotStandbyFeedback } from './replication-codec.js';
@@ -82,8 +83,14 @@ export class ReplicaTerm {
     return this.stopping;
   }
 
-  reload(): void {
-    this.parts.postgres.signal('SIGHUP');
+  /** The volume's settings files, as of `from` at least, into the data directory; then PostgreSQL reads them. Throws NODE_NONE_READABLE. */
+  async reload(from: Lsn): Promise<void> {
+    const { install, log } = this.context;
+    const { dirs, postgres, relay } = this.parts;
+    const files = await newestFiles(this.context, lsn(Math.max(from, relay.commitLsn)));
+    const changed = replaceSettingsFiles(dirs.data, files, install.runAs);
+    log.info({ changed }, 'settings files are those of the volume');
+    postgres.signal('SIGHUP');
   }
 
   private async stopNow(mode: StopMode): Promise<void> {

@@ -104,6 +104,40 @@ describe('read replicas', function () {
     for (const name of names) await audit(name);
   });
 
+  it("take the primary's settings: those of before their start, those that change by a command, and files that were edited", async () => {
+    const env = { AURORA_HOME: cluster.layout.root };
+    const shown = async (name: string, setting: string): Promise<string> => {
+      const client = await computes.client(name);
+      const { rows } = await client.query('select current_setting($1) as value', [setting]);
+      await client.end();
+      return rows[0].value as string;
+    };
+    const becomes = (setting: string, value: string): Promise<unknown> =>
+      Promise.all(
+        names.map((name) =>
+          eventually(
+            `${setting} of ${name} is ${value}`,
+            async () => (await shown(name, setting)) === value,
+            PATIENCE_MS,
+          ),
+        ),
+      );
+    assert.equal((await aurora(['config', 'set', 'work_mem=7MB'], { env })).status, 0);
+    await becomes('work_mem', '7MB');
+    const file = path.join(cluster.computeDir, 'pgdata', 'postgresql.conf');
+    await fs.appendFile(file, "\nlog_min_duration_statement = '71s'\n");
+    const reloaded = await aurora(['reload'], { env });
+    assert.equal(reloaded.stderr, '');
+    await becomes('log_min_duration_statement', '71s');
+    // By no command of ours: a replica has it with its next start, although there was no checkpoint since.
+    await primary.query("alter system set work_mem = '9MB'");
+    await computes.kill('r1');
+    await computes.start('r1');
+    assert.equal(await shown('r1', 'work_mem'), '9MB');
+    assert.equal((await aurora(['config', 'reset', 'work_mem'], { env })).status, 0);
+    await becomes('work_mem', '4MB');
+  });
+
   it('refuse to write, and say how to read what was just written', async () => {
     const replica = await computes.client('r1');
     await assert.rejects(replica.query('delete from journal'), /read-only transaction/);
