@@ -7,6 +7,11 @@ import type { ComputeConfig } from './config.js';
 import type { PgInstall } from './postgres.js';
 import { SHIPPER_NAME } from './shipper.js';
 
+/**
+ * Blocks that replay asks for ahead of their records. On a new replica nearly every one is absent, and takes a way over the network: with PostgreSQL's
+ * 16 a busy primary is faster than that.
+ */
+const REPLAY_PREFETCH = '128';
 /** pg_ident map that lets the daemon's own sessions in. */
 const IDENT_MAP = 'aurora';
 
@@ -60,6 +65,7 @@ export function standbySettings(
   };
   return {
     hot_standby_feedback: 'on',
+    maintenance_io_concurrency: REPLAY_PREFETCH,
     ...settings,
     ...fixed,
     max_connections: String(parameters.maxConnections),
