@@ -1,21 +1,20 @@
-import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { DbError, errorMessage, isDbError } from '../engine/errors.js';
+import { DbError, isDbError } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
-import { newTermDirs, publishTerm, relaySocketDir, removeOtherTerms, type TermDirs } from './cluster-dirs.js';
+import { relaySocketDir, type TermDirs } from './cluster-dirs.js';
 import { refuseCustomRmgrs } from './custom-rmgr.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { LogRelay } from './log-relay.js';
 import { PageAgent } from './page-agent.js';
-import { pageinEnvironment } from './pagein-build.js';
 import { standbySettings, writeManagedFiles } from './pg-settings.js';
 import { MapFiles } from './remote-files.js';
 import { newestFiles } from './replica-files.js';
 import { findReplicaPoint, type ReplicaPoint } from './replica-point.js';
 import { ReplicationServer } from './replication-server.js';
-import { PostgresProcess } from './supervisor.js';
+import { adoptFolders, foldersOfStart, readWholeFork, startPostgres, undoing } from './start-steps.js';
+import type { PostgresProcess } from './supervisor.js';
 import { synthesizeDataDir } from './synthesize.js';
-import { PAGE_TIMEOUT_MS, readWholeFork, type TermContext } from './term-start.js';
+import type { TermContext } from './term-start.js';
 import { untilStopped } from './until-stopped.js';
 import { VolumeSource } from './volume-source.js';
 
@@ -48,17 +47,15 @@ export async function startReplica(
   stop?: AbortSignal,
 ): Promise<ReplicaParts> {
   const { config, install, links, log, reader } = context;
-  const undo: (() => Promise<void> | void)[] = [];
   const begun = performance.now();
-  try {
-    const dirs = await newTermDirs(context.dirs);
-    undo.push(() => rm(path.dirname(dirs.data), { recursive: true, force: true }));
+  return undoing(context, async (onFailure) => {
+    const dirs = await foldersOfStart(context, onFailure);
     const { askCheckpoint } = options;
     const { point, lease } = await findReplicaPoint(
       { name: config.name, links, reader, log, askCheckpoint },
       stop,
     );
-    undo.push(() => lease.close());
+    onFailure(() => lease.close());
     const { systemIdentifier, segmentSize, checkpoint, parameters } = point.state;
     const socketDir = relaySocketDir(config.socketDir);
     const settings = standbySettings(config, dirs, { socketDir, port: config.port }, parameters);
@@ -77,7 +74,7 @@ export async function startReplica(
     });
     options.onServer(server, point, lease);
     await server.start();
-    undo.push(() => server.close());
+    onFailure(() => server.close());
     const agent = new PageAgent(new VolumeSource(reader, point.lsn, refuseToStore), {
       socketPath: dirs.agentSocket,
       owner: install.runAs,
@@ -87,28 +84,9 @@ export async function startReplica(
       },
     });
     await agent.start();
-    undo.push(() => agent.close());
-    const postgres = await PostgresProcess.start(
-      {
-        install,
-        dataDir: dirs.data,
-        settings,
-        env: pageinEnvironment({
-          library: context.pageinLibrary,
-          dataDir: dirs.data,
-          mapsDir: dirs.maps,
-          agentSocket: dirs.agentSocket,
-          timeoutMs: PAGE_TIMEOUT_MS,
-        }),
-        logFile: config.postgresLog ?? dirs.postgresLog,
-      },
-      stop,
-    );
-    undo.push(() => postgres.kill());
-    publishTerm(dirs);
-    removeOtherTerms(dirs).catch((err: unknown) =>
-      log.warn({ err: errorMessage(err) }, 'an old data directory could not be removed'),
-    );
+    onFailure(() => agent.close());
+    const postgres = await startPostgres(context, dirs, settings, onFailure, { stop });
+    adoptFolders(dirs, context);
     log.info(
       {
         lsn: formatLsn(point.lsn),
@@ -120,16 +98,7 @@ export async function startReplica(
       'the replica is ready',
     );
     return { dirs, lease, point, relay, server, agent, postgres };
-  } catch (err) {
-    for (const step of undo.reverse()) {
-      try {
-        await step();
-      } catch (undoErr) {
-        log.warn({ err: errorMessage(undoErr) }, 'after a failed start not everything could be undone');
-      }
-    }
-    throw err;
-  }
+  });
 }
 
 function isGone(err: unknown): err is DbError {

@@ -1,6 +1,7 @@
 import { DbError, errorMessage } from '../engine/errors.js';
 import { INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
 import { LagMeter } from './lag-meter.js';
+import { PostgresLife } from './postgres-life.js';
 import { newestFiles, replaceSettingsFiles } from './replica-files.js';
 import type { ReplicaPoint } from './replica-point.js';
 import { startReplica, type ReplicaParts } from './replica-start.js';
@@ -25,23 +26,18 @@ export interface ReplicaProgress {
  * One life of a read replica: a data directory made from storage, a hot standby on it, the log relayed to it. It ends with PostgreSQL: by a
  * stop, by a crash, or because storage has no longer what it needs (the next life begins at a newer checkpoint).
  */
-export class ReplicaTerm {
-  /** Why it is over, once it is: null after a stop. */
-  readonly ended: Promise<DbError | null>;
-  private finish: (reason: DbError | null) => void = () => undefined;
-  private stopping: Promise<void> | null = null;
+export class ReplicaTerm extends PostgresLife {
   private readonly watch: NodeJS.Timeout;
   private movedAtMs = performance.now();
 
   private constructor(
-    private readonly context: TermContext,
+    context: TermContext,
     readonly parts: ReplicaParts,
     private readonly state: ReplicaState,
   ) {
-    this.ended = new Promise((resolve) => (this.finish = resolve));
+    super(context, parts.postgres, 'the replica');
     state.onLost = (err) => void this.abandon(err);
     if (state.lost) void this.abandon(state.lost);
-    void parts.postgres.exited.then(({ code, signal }) => this.postgresExited(code, signal));
     this.watch = setInterval(() => this.look(), WATCH_MS);
   }
 
@@ -76,13 +72,6 @@ export class ReplicaTerm {
     return { ...this.state.progress, lagMs: this.state.lag.ms(performance.now()) };
   }
 
-  async stop(mode: StopMode): Promise<void> {
-    if (!this.stopping) this.stopping = this.stopNow(mode);
-    else if (mode === 'immediate') await this.parts.postgres.kill();
-    else if (mode === 'fast') this.parts.postgres.signal('SIGINT');
-    return this.stopping;
-  }
-
   /** The volume's settings files, as of `from` at least, into the data directory; then PostgreSQL reads them. Throws NODE_NONE_READABLE. */
   async reload(from: Lsn): Promise<void> {
     const { install, log } = this.context;
@@ -93,7 +82,7 @@ export class ReplicaTerm {
     postgres.signal('SIGHUP');
   }
 
-  private async stopNow(mode: StopMode): Promise<void> {
+  protected async stopNow(mode: StopMode): Promise<void> {
     try {
       if (mode === 'immediate') await this.parts.postgres.kill();
       else await this.parts.postgres.stop(mode);
@@ -106,33 +95,10 @@ export class ReplicaTerm {
   private async abandon(reason: DbError): Promise<void> {
     if (this.stopping) return;
     this.context.log.warn({ code: reason.code }, reason.message);
-    this.stopping = this.ended.then(() => undefined);
-    try {
-      await this.parts.postgres.kill();
-      await this.release();
-    } finally {
-      this.finish(reason);
-    }
+    await this.killFor(reason);
   }
 
-  private async postgresExited(code: number | null, signal: NodeJS.Signals | null): Promise<void> {
-    if (this.stopping) return;
-    this.stopping = this.release();
-    await this.stopping.catch((err: unknown) =>
-      this.context.log.error({ err: errorMessage(err) }, 'the replica did not end in order'),
-    );
-    const how = signal ?? `exit code ${code}`;
-    const words = this.parts.postgres.lastWords || 'no last words';
-    this.finish(
-      code === 0
-        ? null
-        : new DbError('COMPUTE_PG_CRASH', `PostgreSQL ended unexpectedly (${how}): ${words}`, {
-            reaction: 'retry',
-          }),
-    );
-  }
-
-  private async release(): Promise<void> {
+  protected async release(): Promise<void> {
     const { lease, server, agent } = this.parts;
     clearInterval(this.watch);
     lease.close();

@@ -1,25 +1,15 @@
-import { rm } from 'node:fs/promises';
-import path from 'node:path';
 import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
-import type { RelationFork } from '../engine/pages/types.js';
 import { QuorumConfig } from '../engine/quorum/config.js';
 import { quorumOf } from '../engine/quorum/membership.js';
-import {
-  newTermDirs,
-  publishTerm,
-  removeOtherTerms,
-  type ComputeDirs,
-  type TermDirs,
-} from './cluster-dirs.js';
+import type { ComputeDirs, TermDirs } from './cluster-dirs.js';
 import { RefusalLog } from '../net/refusal-log.js';
 import type { ComputeConfig } from './config.js';
 import { ConfigFiles } from './config-files.js';
 import { refuseCustomRmgrs } from './custom-rmgr.js';
 import { elect } from './election.js';
 import { PageAgent } from './page-agent.js';
-import { pageinEnvironment } from './pagein-build.js';
 import { postgresSettings, writeManagedFiles } from './pg-settings.js';
 import type { PgInstall } from './postgres.js';
 import type { ReadRouter } from './read-router.js';
@@ -30,7 +20,8 @@ import { Throttle } from './throttle.js';
 import { endsWithStatistics, makeStartPoint, startSegments, type StartPoint } from './start-point.js';
 import type { StorageLinks } from './storage-links.js';
 import { checkServerSettings } from './settings-check.js';
-import { PostgresProcess } from './supervisor.js';
+import { adoptFolders, foldersOfStart, readWholeFork, startPostgres, undoing } from './start-steps.js';
+import type { PostgresProcess } from './supervisor.js';
 import { synthesizeDataDir } from './synthesize.js';
 import { untilStopped } from './until-stopped.js';
 import { VolumeSource } from './volume-source.js';
@@ -63,11 +54,6 @@ export interface TermParts {
   gate: WalGate;
 }
 
-/** Patience for one page: longer than a storage node's restart, shorter than a person's. */
-export const PAGE_TIMEOUT_MS = 60_000;
-/** Blocks of one request when a whole fork is read. */
-const FORK_READ_BLOCKS = 1024;
-
 /**
  * Election, data directory, PostgreSQL, WAL stream, in this order. Throws QUORUM_LOST, EPOCH_*, COMPUTE_*, and leaves nothing
  * running then. `onStreamLost`: PostgreSQL runs, but its WAL cannot be had. `stop` ends the start (COMPUTE_STOPPED).
@@ -79,11 +65,9 @@ export async function startTerm(
 ): Promise<TermParts> {
   const { config, install, links, log, reader } = context;
   const quorum = knownQuorum(context);
-  const undo: (() => Promise<void> | void)[] = [];
   const begun = performance.now();
-  try {
-    const dirs = await newTermDirs(context.dirs);
-    undo.push(() => rm(path.dirname(dirs.data), { recursive: true, force: true }));
+  return undoing(context, async (onFailure) => {
+    const dirs = await foldersOfStart(context, onFailure);
     const { core, recoveryLsn, state } = await untilStopped(
       elect(links, quorum, log, config.electTimeoutMs, config.name),
       stop,
@@ -91,13 +75,13 @@ export async function startTerm(
     // Before the first append of this epoch: until then no node can apply, and so give up, anything beyond X.
     const leaseName = `${config.name}, epoch ${core.epoch}`;
     const lease = new LeaseKeeper(leaseName, links, () => recoveryLsn, log);
-    undo.push(() => lease.close());
+    onFailure(() => lease.close());
     await untilStopped(lease.take(), stop);
     // After a crash in the middle of a bulk load the nodes may have much log to work off first: they get the whole time that the starter has.
     const patienceMs = config.electTimeoutMs;
     const point = makeStartPoint(state, recoveryLsn, Math.floor(Date.now() / 1000));
     const writer = new VolumeWriter(core, links, log, state.segmentSize);
-    undo.push(() => writer.close());
+    onFailure(() => writer.close());
     writer.append(recoveryLsn, point.checkpoint.bytes);
     await untilStopped(writer.committed(point.lsn, patienceMs), stop);
     await untilStopped(anyApplied(links, point.lsn, patienceMs), stop);
@@ -113,7 +97,7 @@ export async function startTerm(
       log,
       check: () => checkServerSettings(install, dirs.data, settings),
     });
-    undo.push(() => files.close());
+    onFailure(() => files.close());
     const manifestFiles = await makeDataDir(context, dirs, writer, point, recoveryLsn, stop);
     const madeMs = performance.now() - begun;
     await untilStopped(refuseCustomRmgrs({ install, dataDir: dirs.data, settings }), stop);
@@ -126,28 +110,11 @@ export async function startTerm(
       onRefused: (err) => refusals.refused(dirs.agentSocket, err),
     });
     await agent.start();
-    undo.push(() => agent.close());
+    onFailure(() => agent.close());
 
     const gate = WalGate.create(dirs.walGate, state.segmentSize, point.lsn);
-    undo.push(() => gate.close());
-    const postgres = await PostgresProcess.start(
-      {
-        install,
-        dataDir: dirs.data,
-        settings,
-        env: pageinEnvironment({
-          library: context.pageinLibrary,
-          dataDir: dirs.data,
-          mapsDir: dirs.maps,
-          agentSocket: dirs.agentSocket,
-          walGate: dirs.walGate,
-          timeoutMs: PAGE_TIMEOUT_MS,
-        }),
-        logFile: config.postgresLog ?? dirs.postgresLog,
-      },
-      stop,
-    );
-    undo.push(() => postgres.kill());
+    onFailure(() => gate.close());
+    const postgres = await startPostgres(context, dirs, settings, onFailure, { walGate: dirs.walGate, stop });
     const throttle = new Throttle(config.backPressure);
     const shipper = new Shipper(
       writer,
@@ -162,16 +129,13 @@ export async function startTerm(
       },
       onStreamLost,
     );
-    undo.push(() => shipper.close());
+    onFailure(() => shipper.close());
     await untilStopped(shipper.start(state.systemIdentifier), stop);
     // Fenced while starting: nobody listened yet.
     if (writer.fencedBy) throw writer.fencedBy;
     files.start(manifestFiles);
-    publishTerm(dirs);
+    adoptFolders(dirs, context);
     lease.moveTo(() => writer.commitLsn);
-    removeOtherTerms(dirs).catch((err: unknown) =>
-      log.warn({ err: errorMessage(err) }, 'an old data directory could not be removed'),
-    );
     log.info(
       {
         epoch: core.epoch,
@@ -184,16 +148,7 @@ export async function startTerm(
       'PostgreSQL is ready',
     );
     return { dirs, lease, writer, point, agent, files, postgres, shipper, throttle, gate };
-  } catch (err) {
-    for (const step of undo.reverse()) {
-      try {
-        await step();
-      } catch (undoErr) {
-        log.warn({ err: errorMessage(undoErr) }, 'after a failed start not everything could be undone');
-      }
-    }
-    throw err;
-  }
+  });
 }
 
 /** Who votes, as far as this compute has heard. */
@@ -254,20 +209,4 @@ async function makeDataDir(
     'data directory made from storage',
   );
   return manifest.files;
-}
-
-/** All blocks of a fork (an init fork has one, or none). Throws NODE_NONE_READABLE, COMPUTE_STOPPED. */
-export async function readWholeFork(
-  reader: ReadRouter,
-  fork: RelationFork,
-  lsn: Lsn,
-  stop: AbortSignal | undefined,
-): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for (let blkno = 0; blkno < fork.nblocks; blkno += FORK_READ_BLOCKS) {
-    const count = Math.min(FORK_READ_BLOCKS, fork.nblocks - blkno);
-    const read = reader.read('an init fork', (node) => node.getPages({ ...fork, blkno, count, lsn }));
-    parts.push(await untilStopped(read, stop));
-  }
-  return Buffer.concat(parts);
 }

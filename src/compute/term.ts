@@ -6,6 +6,7 @@ import { formatLsn } from '../engine/lsn.js';
 import { encodeFileMessage, FILE_MESSAGE_PREFIX } from '../engine/pages/effects/files.js';
 import { Rmgr } from '../engine/wal/types.js';
 import { encodeLogicalMessage, encodeRecord, placeRecord } from '../engine/wal/writer.js';
+import { PostgresLife } from './postgres-life.js';
 import type { StopMode } from './supervisor.js';
 import { startTerm, type TermContext, type TermParts } from './term-start.js';
 import { untilStopped } from './until-stopped.js';
@@ -19,22 +20,17 @@ const STORE_SETTINGS_MS = 10_000;
  * One term of a writer: an epoch, a data directory made from storage at the epoch's start, a PostgreSQL on it, its WAL shipped.
  * It ends with PostgreSQL: by a stop, by a crash (the next term starts from storage again), or fenced by a newer epoch.
  */
-export class Term {
-  /** Why the term is over, once it is: null after a stop. */
-  readonly ended: Promise<DbError | null>;
-  private finish: (reason: DbError | null) => void = () => undefined;
-  private stopping: Promise<void> | null = null;
+export class Term extends PostgresLife {
   /** Fires with the first immediate stop: from then on nothing waits for storage. */
   private readonly immediate = new AbortController();
 
   private constructor(
-    private readonly context: TermContext,
+    context: TermContext,
     readonly parts: TermParts,
   ) {
-    this.ended = new Promise((resolve) => (this.finish = resolve));
+    super(context, parts.postgres, 'the term');
     if (parts.writer.fencedBy) void this.abandon(parts.writer.fencedBy);
     else parts.writer.once('fenced', (err) => void this.abandon(err));
-    void parts.postgres.exited.then(({ code, signal }) => this.postgresExited(code, signal));
   }
 
   /** `stop` ends the start. Throws as startTerm. */
@@ -49,13 +45,9 @@ export class Term {
     return term;
   }
 
-  /** Stops PostgreSQL the way pg_ctl does. A second call with a stronger mode hurries the first. */
-  async stop(mode: StopMode): Promise<void> {
+  override async stop(mode: StopMode): Promise<void> {
     if (mode === 'immediate') this.immediate.abort();
-    if (!this.stopping) this.stopping = this.stopNow(mode);
-    else if (mode === 'immediate') await this.parts.postgres.kill();
-    else if (mode === 'fast') this.parts.postgres.signal('SIGINT');
-    return this.stopping;
+    return super.stop(mode);
   }
 
   /** Settings files into the volume, then PostgreSQL reads them. */
@@ -64,7 +56,7 @@ export class Term {
     this.parts.postgres.signal('SIGHUP');
   }
 
-  private async stopNow(mode: StopMode): Promise<void> {
+  protected async stopNow(mode: StopMode): Promise<void> {
     const { log } = this.context;
     const { files, gate, postgres } = this.parts;
     const { signal } = this.immediate;
@@ -128,35 +120,11 @@ export class Term {
   /** Ends PostgreSQL at once: fenced, or cut off from the log. Nothing that it says from now on is true. */
   private async abandon(reason: DbError): Promise<void> {
     this.context.log.error({ code: reason.code }, reason.message);
-    this.stopping ??= this.ended.then(() => undefined);
     this.immediate.abort();
-    try {
-      await this.parts.postgres.kill();
-      await this.release();
-    } finally {
-      this.finish(reason);
-    }
+    await this.killFor(reason);
   }
 
-  private async postgresExited(code: number | null, signal: NodeJS.Signals | null): Promise<void> {
-    if (this.stopping) return;
-    this.stopping = this.release();
-    await this.stopping.catch((err: unknown) =>
-      this.context.log.error({ err: errorMessage(err) }, 'the term did not end in order'),
-    );
-    const how = signal ?? `exit code ${code}`;
-    const words = this.parts.postgres.lastWords || 'no last words';
-    // Exit 0: somebody else asked the postmaster to shut down; the compute ends with it.
-    this.finish(
-      code === 0
-        ? null
-        : new DbError('COMPUTE_PG_CRASH', `PostgreSQL ended unexpectedly (${how}): ${words}`, {
-            reaction: 'retry',
-          }),
-    );
-  }
-
-  private async release(): Promise<void> {
+  protected async release(): Promise<void> {
     const { files, gate, lease, shipper, writer, agent } = this.parts;
     gate.close();
     lease.close();
