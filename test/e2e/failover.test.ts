@@ -113,8 +113,11 @@ describe('failover', function () {
       [from, to] = [to, from];
     }
     times.sort((a, b) => a - b);
+    const at = (q: number): number =>
+      Math.round(times[Math.min(times.length - 1, Math.floor(times.length * q))]!);
     console.log(
-      `      kill -9 to first accepted write, ${ROUNDS} rounds: median ${Math.round(times[Math.floor(times.length / 2)]!)} ms, longest ${Math.round(times.at(-1)!)} ms`,
+      `      kill -9 to first accepted write, ${ROUNDS} rounds, ${bank.acknowledgedCount} commits acknowledged, none lost: ` +
+        `shortest ${at(0)} ms, median ${at(0.5)} ms, p90 ${at(0.9)} ms, p99 and longest ${at(1)} ms`,
     );
   });
 

@@ -14,6 +14,10 @@ export class WatchedBank {
 
   private constructor(private readonly computes: Computes) {}
 
+  get acknowledgedCount(): number {
+    return this.acknowledged.size;
+  }
+
   static async create(computes: Computes, primary: string): Promise<WatchedBank> {
     const client = await computes.client(primary);
     await createBank(client);
