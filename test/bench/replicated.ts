@@ -1,6 +1,6 @@
 /** A primary with readers that follow it, twice: OpenAurora with replicas, and PostgreSQL 18 with streaming standbys, each made while the primary runs. */
 import { execFile } from 'node:child_process';
-import { promises as fs } from 'node:fs';
+import { promises as fs, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import type pg from 'pg';
@@ -18,6 +18,8 @@ export interface Creation {
   readonly ms: number;
   /** Room that its directory takes on disk by then: all that was copied or fetched. */
   readonly diskBytes: number;
+  /** Processor time of its daemon and its postmaster by then, which other work on the machine does not change; null: not known. */
+  readonly cpuMs: number | null;
 }
 
 export interface Replicated extends Target {
@@ -48,8 +50,13 @@ export async function auroraWithReplicas(): Promise<Replicated> {
       const client = await computes.client(name);
       await client.query(query);
       const ms = performance.now() - begun;
+      const used = (await computes.pids(name)).map(cpuMsOf);
       await client.end();
-      return { ms, diskBytes: await diskBytes(path.join(path.dirname(cluster.computeDir), name)) };
+      return {
+        ms,
+        diskBytes: await diskBytes(path.join(path.dirname(cluster.computeDir), name)),
+        cpuMs: used.reduce((sum, one) => sum + one, 0),
+      };
     },
     async remove() {
       await removeReplica({
@@ -107,7 +114,7 @@ export async function postgresWithStandbys(): Promise<Replicated> {
       await client.query(query);
       const ms = performance.now() - begun;
       await client.end();
-      return { ms, diskBytes: await diskBytes(standby.dir) };
+      return { ms, diskBytes: await diskBytes(standby.dir), cpuMs: null };
     },
     async remove() {
       const standby = standbys.pop()!;
@@ -152,6 +159,13 @@ async function copyOf(primary: Instance, root: string, port: number): Promise<In
   const { runAs } = primary.install;
   if (runAs) await run('chown', ['-R', `${runAs.uid}:${runAs.gid}`, dir]);
   return new Instance(primary.install, dir, root, port);
+}
+
+/** With that of the children that have ended (proc(5)), in the kernel's ticks of 10 ms. */
+function cpuMsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks) * 10, 0);
 }
 
 async function diskBytes(dir: string): Promise<number> {
