@@ -1,13 +1,10 @@
 import { Args, Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
-import { terminalProgress } from '../../src/cluster/progress.js';
 import { lsnFlag, outputWriter, untilInterrupted } from '../../src/inspect/flags.js';
-import { dumpWal } from '../../src/inspect/wal-dump.js';
-import { isVerified, verifyWal } from '../../src/inspect/verify.js';
-import { verifyJson, verifyText } from '../../src/inspect/verify-print.js';
+import { dumpWal, type DumpOptions } from '../../src/inspect/wal-dump.js';
 import { rmgrList, walFilter } from '../../src/inspect/wal-filter.js';
-import { openWalInput } from '../../src/inspect/wal-input.js';
-import { walSummary, type WalSummary } from '../../src/inspect/wal-summary.js';
+import { openWalInput, type WalInput } from '../../src/inspect/wal-input.js';
+import type { WalSummary } from '../../src/inspect/wal-summary.js';
 
 export default class InspectWal extends AuroraCommand {
   static override summary = 'Print the log, one line a record, as pg_waldump does.';
@@ -121,28 +118,17 @@ them, 1 when one is not, a record cannot be decoded or replayed, or there was no
       args.path === undefined ? this.requireCluster(flags.pgdata) : undefined,
     );
     try {
-      const write = outputWriter(process.stdout);
-      const note = (line: string): void => this.note(line);
       await untilInterrupted(async (signal) => {
-        if (!flags.verify) {
-          const stats = flags.stats as 'rmgr' | 'record' | undefined;
-          const summary = chosenSummary(flags);
-          return dumpWal(input, { ...flags, stats, summary, matches, signal, write, note });
-        }
-        const progress = terminalProgress(note);
-        const onProgress = (done: number, total: number | null): void =>
-          progress.report({
-            what: 'verifying',
-            done: kB(done),
-            total: total && kB(total),
-            unit: 'kB of log',
-          });
-        const verified = verifyWal(input, { ...flags, matches, signal, note, onProgress });
-        const report = await verified.finally(() => progress.end());
-        if (!isVerified(report)) process.exitCode = 1;
-        await write(
-          flags.json ? `${JSON.stringify(verifyJson(report), null, 2)}\n` : verifyText(report, flags.quiet),
-        );
+        const given = {
+          ...flags,
+          matches,
+          signal,
+          write: outputWriter(process.stdout),
+          note: (line: string): void => this.note(line),
+        };
+        if (flags.verify) return verify(input, given);
+        const stats = flags.stats as 'rmgr' | 'record' | undefined;
+        return dumpWal(input, { ...given, stats, summary: await chosenSummary(flags) });
       });
     } finally {
       await input.source.close?.();
@@ -150,15 +136,34 @@ them, 1 when one is not, a record cannot be decoded or replayed, or there was no
   }
 }
 
-function chosenSummary(flags: {
+type Given = Pick<DumpOptions, 'start' | 'end' | 'matches' | 'quiet' | 'json' | 'signal' | 'write' | 'note'>;
+
+/** --verify. What it needs is loaded only for it: redo and the page store are most of the program. */
+async function verify(input: WalInput, given: Given & { base?: string | undefined }): Promise<void> {
+  const { isVerified, verifyWal } = await import('../../src/inspect/verify.js');
+  const { verifyJson, verifyText } = await import('../../src/inspect/verify-print.js');
+  const { terminalProgress } = await import('../../src/cluster/progress.js');
+  const progress = terminalProgress(given.note);
+  const onProgress = (done: number, total: number | null): void =>
+    progress.report({ what: 'verifying', done: kB(done), total: total && kB(total), unit: 'kB of log' });
+  const report = await verifyWal(input, { ...given, onProgress }).finally(() => progress.end());
+  if (!isVerified(report)) process.exitCode = 1;
+  await given.write(
+    given.json ? `${JSON.stringify(verifyJson(report), null, 2)}\n` : verifyText(report, given.quiet),
+  );
+}
+
+async function chosenSummary(flags: {
   chart: boolean;
   'by-relation': boolean;
   tps: boolean;
   stats?: string;
-}): WalSummary | undefined {
+}): Promise<WalSummary | undefined> {
+  if (!flags.tps && !flags['by-relation'] && !flags.chart) return undefined;
+  const { walSummary } = await import('../../src/inspect/wal-summary.js');
   if (flags.tps) return walSummary('tps', 'record');
   if (flags['by-relation']) return walSummary('relation', 'record');
-  return flags.chart ? walSummary('chart', flags.stats === 'rmgr' ? 'rmgr' : 'record') : undefined;
+  return walSummary('chart', flags.stats === 'rmgr' ? 'rmgr' : 'record');
 }
 
 function kB(bytes: number): number {

@@ -2,7 +2,6 @@ import { randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import path from 'node:path';
-import 'reflect-metadata'; // the X.509 library's one need
 import type * as X509 from '@peculiar/x509';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { identityUri, type TlsFiles, type TlsIdentity } from '../net/tls.js';
@@ -34,8 +33,8 @@ export interface MemberCertificate {
 
 /** The library takes a third of a second to load, which commands that make no certificate need not wait for. */
 async function library(): Promise<typeof X509> {
-  const x509 = await import('@peculiar/x509');
-  return x509;
+  await import('reflect-metadata'); // its one need
+  return import('@peculiar/x509');
 }
 
 export class CertificateAuthority {

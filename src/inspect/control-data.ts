@@ -6,7 +6,6 @@ import { parseControlFile, type CheckPoint, type ControlState } from '../engine/
 import { DbError, isDbError } from '../engine/errors.js';
 import { formatLsn, readLsn, type Lsn } from '../engine/lsn.js';
 import { segmentFileName } from '../engine/wal/segments.js';
-import { openStoppedStore } from './stopped-store.js';
 import { VolumeTool } from './volume.js';
 
 export interface ControlData {
@@ -125,6 +124,8 @@ async function running(root: string): Promise<Found | null> {
 }
 
 async function stopped(dirs: readonly string[]): Promise<Found> {
+  // Loaded only here: with it come RocksDB and redo, which a running cluster is not asked by.
+  const { openStoppedStore } = await import('./stopped-store.js');
   let best: Found | null = null;
   let problem = 'there is none on this machine';
   for (const dir of dirs.filter((name) => existsSync(name))) {

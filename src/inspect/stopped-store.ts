@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { isAlive } from '../cluster/daemon-process.js';
 import { PageStore } from '../engine/pages/store.js';
-import { PAGES_FOLDER } from '../storage/create-node.js';
+import { PAGES_FOLDER } from '../storage/folders.js';
 
 export interface StoppedStore {
   readonly store: PageStore;

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { fileSequence, HEADER_AREA, parseFileHeader } from '../engine/log/format.js';
 import { formatLsn } from '../engine/lsn.js';
 import type { NodeStatus } from '../net/node-status.js';
-import { LOG_FOLDER } from '../storage/create-node.js';
+import { LOG_FOLDER } from '../storage/folders.js';
 import { ASK_TIMEOUT_MS, NodeClients } from './node-clients.js';
 
 export interface LeaseReport {

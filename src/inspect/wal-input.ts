@@ -1,13 +1,14 @@
-/** Where `inspect wal` reads: a volume, a storage node's folder, a pg_wal folder or one segment file, told apart by what is there. */
+/**
+ * Where `inspect wal` reads: a volume, a storage node's folder, a pg_wal folder or one segment file, told apart by what is there. What only
+ * one of them needs is loaded for that one: a segment file needs neither network nor database.
+ */
 import { existsSync, promises as fs, type Stats } from 'node:fs';
 import path from 'node:path';
 import { DbError } from '../engine/errors.js';
 import type { Lsn } from '../engine/lsn.js';
 import { openWalDirectory, parseSegmentFileName } from '../engine/wal/segments.js';
 import type { WalSource } from '../engine/wal/reader.js';
-import { NodeLogSource } from './node-log.js';
-import { VolumeTool } from './volume.js';
-import { VolumeLogSource } from './volume-log.js';
+import type { VolumeTool } from './volume.js';
 
 export interface WalInput {
   readonly source: WalSource;
@@ -47,6 +48,8 @@ async function openFolder(target: string): Promise<WalInput> {
 }
 
 async function openVolume(root: string): Promise<WalInput> {
+  const { VolumeTool } = await import('./volume.js');
+  const { VolumeLogSource } = await import('./volume-log.js');
   const volume = await VolumeTool.open(root);
   try {
     return { source: await VolumeLogSource.open(volume), place: { kind: 'volume', volume } };
@@ -57,6 +60,7 @@ async function openVolume(root: string): Promise<WalInput> {
 }
 
 async function openNodeLog(dir: string): Promise<WalInput> {
+  const { NodeLogSource } = await import('./node-log.js');
   const source = await NodeLogSource.open(dir);
   const { tornTail } = source.log;
   const place = { kind: 'node', dir: path.dirname(path.resolve(dir)) } as const;

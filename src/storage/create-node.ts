@@ -9,13 +9,10 @@ import {
   type ImportResult,
   type SourceCluster,
 } from './import.js';
+import { LOG_FOLDER, PAGES_FOLDER } from './folders.js';
 import { Identity } from './identity.js';
 
-/** Names inside a node's folder. */
-export const LOG_FOLDER = 'log';
-export const PAGES_FOLDER = 'pages';
-/** Where damaged pages are until new ones have been made from the peers'. */
-export const DAMAGED_PAGES_FOLDER = 'pages.damaged';
+export { LOG_FOLDER, PAGES_FOLDER };
 
 /**
  * Makes the folder of a new storage node from a cleanly stopped data directory: pages and log as of its last checkpoint, and an identity

@@ -21,7 +21,7 @@ import { addTlsMetrics } from '../net/tls-metrics.js';
 import { BaseService } from './base-service.js';
 import { CatchUp } from './catch-up.js';
 import { CommittedLog } from './committed-log.js';
-import { DAMAGED_PAGES_FOLDER } from './create-node.js';
+import { DAMAGED_PAGES_FOLDER } from './folders.js';
 import { DiskGuard, isDiskFull } from './disk-guard.js';
 import { endpointOf, type StorageConfig } from './config.js';
 import { addGossipMetrics } from './gossip-metrics.js';

@@ -8,7 +8,7 @@ import type { OnStoreFault } from '../engine/pages/rocks.js';
 import { PageStore } from '../engine/pages/store.js';
 import { Acceptor } from '../engine/quorum/index.js';
 import type { StorageConfig } from './config.js';
-import { DAMAGED_PAGES_FOLDER, LOG_FOLDER, PAGES_FOLDER } from './create-node.js';
+import { DAMAGED_PAGES_FOLDER, LOG_FOLDER, PAGES_FOLDER } from './folders.js';
 import { Identity } from './identity.js';
 
 /** What a node is made of, opened. */

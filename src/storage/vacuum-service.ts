@@ -7,7 +7,7 @@ import { RunningTime } from '../engine/pages/retention.js';
 import type { PageStore } from '../engine/pages/store.js';
 import { Vacuum } from '../engine/pages/vacuum.js';
 import type { DiskUse, VacuumStatus } from '../net/node-status.js';
-import { LOG_FOLDER, PAGES_FOLDER } from './create-node.js';
+import { LOG_FOLDER, PAGES_FOLDER } from './folders.js';
 import { folderBytes, freeBytes } from './disk-use.js';
 import { Leases, type Lease } from './leases.js';
 import type { Peer } from './peers.js';
