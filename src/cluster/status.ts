@@ -290,7 +290,7 @@ export function nodeProblem(status: NodeStatus): string | null {
 }
 
 /** The lowest LSN that some node holds for the compute; its leases are named after it. */
-function leaseOf(name: string, statuses: readonly NodeStatus[]): string | null {
+export function leaseOf(name: string, statuses: readonly NodeStatus[]): string | null {
   const leases = statuses.flatMap((status) => status.vacuum.leases);
   const own = leases.filter(
     (lease) => lease.name === `replica ${name}` || lease.name.startsWith(`${name}, epoch `),

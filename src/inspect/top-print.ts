@@ -63,7 +63,7 @@ const NODE_COLUMNS: readonly Column<TopNode>[] = [
 
 const COMPUTE_COLUMNS: readonly Column<TopCompute>[] = [
   { title: 'COMPUTE', cell: (c) => piece(c.name, 'strong') },
-  { title: 'ROLE', rank: 3, cell: (c) => c.role },
+  { title: 'ROLE', rank: 2, cell: (c) => c.role },
   { title: 'STATE', cell: (c) => stateCell(c.state) },
   { title: 'PORT', rank: 6, align: 'right', cell: (c) => String(c.port) },
   { title: 'EPOCH', rank: 5, align: 'right', cell: (c) => number(c.epoch) },
@@ -72,15 +72,21 @@ const COMPUTE_COLUMNS: readonly Column<TopCompute>[] = [
   { title: 'ROLLBACKS/s', rank: 6, align: 'right', cell: (c) => shortCount(c.rollbacksPerSecond) },
   { title: 'COMMIT ms', align: 'right', cell: (c) => shortMs(c.commitLatencyMs) },
   { title: 'WAL/s', align: 'right', cell: (c) => shortBytes(c.walBytesPerSecond) },
+  { title: 'LAG', rank: 1, align: 'right', cell: (c) => lagCell(c.lagBytes) },
+  { title: 'LAG ms', rank: 2, align: 'right', cell: (c) => shortMs(c.lagMs) },
   { title: 'CACHE HIT', rank: 2, align: 'right', cell: (c) => percent(c.cacheHitRatio) },
-  { title: 'FETCH/s', rank: 2, align: 'right', cell: (c) => shortCount(c.blocksFetchedPerSecond) },
+  { title: 'FETCH/s', rank: 3, align: 'right', cell: (c) => shortCount(c.blocksFetchedPerSecond) },
   {
     title: 'ACTIVE',
     rank: 4,
     align: 'right',
     cell: (c) => (c.sessions === null ? '-' : `${c.activeSessions}/${c.sessions}`),
   },
+  { title: 'LEASE', rank: 5, align: 'right', cell: (c) => shortBytes(c.leaseBytes) },
+  { title: 'LEASE LSN', rank: 7, cell: (c) => c.leaseLsn ?? '-' },
 ];
+/** Shown where there is a replica. */
+const REPLICA_COLUMNS = ['LAG', 'LAG ms'];
 
 interface Curve {
   readonly label: string;
@@ -120,7 +126,7 @@ export function topLines(report: TopReport, { columns, rows }: Size, history?: T
     [],
     ...tableLines(NODE_COLUMNS, storage, columns),
     [],
-    ...tableLines(COMPUTE_COLUMNS, computes, columns),
+    ...tableLines(computeColumns(computes), computes, columns),
   ];
   const problems = [
     ...storage.map(({ id, problem }) => (problem === null ? null : `storage ${id}: ${problem}`)),
@@ -132,6 +138,11 @@ export function topLines(report: TopReport, { columns, rows }: Size, history?: T
   if (history && room > 0)
     lines.push([], ...CURVES.slice(0, room).map((curve) => curveLine(curve, history, columns)));
   return lines.slice(0, rows);
+}
+
+function computeColumns(computes: readonly TopCompute[]): readonly Column<TopCompute>[] {
+  const withLag = computes.some(({ lagBytes }) => lagBytes !== null);
+  return COMPUTE_COLUMNS.filter(({ title }) => withLag || !REPLICA_COLUMNS.includes(title));
 }
 
 /** `commits/s       ▁▂▅▇█▇▆   1402`: the newest sample last, scaled to the highest shown, which stands at the end. */

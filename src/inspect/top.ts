@@ -1,6 +1,7 @@
 /** What `aurora top` shows: a cluster's state, and what happened in it since the time before. */
 import { controlRequest } from '../cluster/control-client.js';
 import { Manifest, type ComputeInfo, type VolumeInfo } from '../cluster/manifest.js';
+import { leaseOf } from '../cluster/status.js';
 import { controlSocketPath } from '../compute/control-path.js';
 import type { ComputeStatus } from '../compute/status.js';
 import { isDbError } from '../engine/errors.js';
@@ -60,6 +61,13 @@ export interface TopCompute {
   blocksFetchedPerSecond: number | null;
   sessions: number | null;
   activeSessions: number | null;
+  /** Of a replica: committed log that it has not replayed, and for how long the oldest of that has waited. */
+  replayLsn: string | null;
+  lagBytes: number | null;
+  lagMs: number | null;
+  /** Storage keeps history for it from here on, and how much log that is; null without a lease. */
+  leaseLsn: string | null;
+  leaseBytes: number | null;
   problem: string | null;
 }
 
@@ -180,7 +188,9 @@ function reportOf(directory: string, volume: VolumeInfo, now: Sample, before: Sa
       appliedLsn: text(highest((status) => status.appliedLsn)),
     },
     storage: now.nodes.map((answer) => nodeReport(answer, commit ?? 0, reads, now, before)),
-    computes: now.computes.map((compute) => computeReport(compute, now, before)),
+    computes: now.computes.map((compute) =>
+      computeReport(compute, now, before, leaseOf(compute.info.name, live), commit),
+    ),
   };
 }
 
@@ -284,6 +294,8 @@ function computeReport(
   { info, status, problem, server }: ComputeSample,
   now: Sample,
   before: Sample | null,
+  leaseLsn: string | null,
+  commit: number | null,
 ): TopCompute {
   const earlier = before?.computes.find((compute) => compute.info.name === info.name);
   const rate = rateOf(now, before);
@@ -294,7 +306,7 @@ function computeReport(
   const misses = server && was ? server.blocksRead - was.blocksRead : 0;
   return {
     name: info.name,
-    role: info.role,
+    role: status?.role ?? info.role,
     state: status?.state ?? 'stopped',
     port: info.port,
     epoch: status?.epoch ?? null,
@@ -310,6 +322,11 @@ function computeReport(
       : null,
     sessions: server?.sessions ?? null,
     activeSessions: server?.activeSessions ?? null,
+    replayLsn: status?.replica?.replayLsn ?? null,
+    lagBytes: status?.replica?.lagBytes ?? null,
+    lagMs: status?.replica?.lagMs ?? null,
+    leaseLsn,
+    leaseBytes: leaseLsn === null || commit === null ? null : Math.max(0, commit - parseLsn(leaseLsn)),
     problem: status?.problem ?? problem ?? null,
   };
 }

@@ -60,6 +60,8 @@ describe('tools at a running cluster', function () {
       assert.ok(most((r) => r.computes[0]!.commitsPerSecond) > 0, 'commits/s');
       assert.ok(most((r) => r.computes[0]!.commitLatencyMs) > 0, 'commit latency');
       assert.ok(most((r) => r.computes[0]!.sessions) >= 1, 'sessions');
+      assert.ok(most((r) => r.computes[0]!.leaseBytes) > 0, 'what its lease holds');
+      assert.deepEqual([first!.computes[0]!.lagBytes, first!.computes[0]!.lagMs], [null, null], 'a primary has no lag'); // prettier-ignore
       for (const i of [0, 1, 2])
         assert.ok(most((r) => r.storage[i]!.logBytesPerSecond) > 10_000, `log/s of node ${i + 1}`);
       assert.ok(

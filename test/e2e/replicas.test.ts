@@ -11,6 +11,7 @@ import type pg from 'pg';
 import { removeReplica } from '../../src/cluster/replicas.js';
 import type { ComputeReport } from '../../src/cluster/status.js';
 import { parseLsn } from '../../src/engine/lsn.js';
+import type { TopReport } from '../../src/inspect/top.js';
 import { aurora } from '../commands/cli.js';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
@@ -263,6 +264,11 @@ describe('read replicas', function () {
     const status = await aurora(['status'], { env });
     assert.match(status.stdout, /r1 +replica +running[^\n]* B, \d+ ms/);
     assert.match(status.stdout, /connect to reader: postgresql:.*prefer-standby/);
+    const top = await aurora(['top', '--once', '--json', '-i', '0.2'], { env });
+    for (const { role, lagBytes, lagMs, leaseLsn } of (JSON.parse(top.stdout) as TopReport).computes) {
+      assert.deepEqual([typeof lagBytes, typeof lagMs], role === 'replica' ? ['number', 'number'] : ['object', 'object']); // prettier-ignore
+      assert.notEqual(leaseLsn, null);
+    }
     const dsn = await aurora(['status', '--dsn', '--to', 'writer'], { env });
     assert.match(dsn.stdout, /&target_session_attrs=read-write\n$/);
     const one = await aurora(['compute', 'status', 'r1', '--json'], { env });

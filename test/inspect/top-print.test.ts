@@ -45,6 +45,11 @@ const COMPUTE: TopCompute = {
   blocksFetchedPerSecond: 8,
   sessions: 5,
   activeSessions: 4,
+  replayLsn: null,
+  lagBytes: null,
+  lagMs: null,
+  leaseLsn: '12/A0000000',
+  leaseBytes: 188_175_992,
   problem: null,
 };
 
@@ -67,9 +72,11 @@ describe('aurora top, drawn', () => {
     const history = new TopHistory();
     for (let i = 0; i < 300; i++) history.add(report([{}, {}, {}], { commitsPerSecond: i }));
     const trouble = report([{ problem: 'log damaged at 0/1 '.repeat(20) }, { state: 'down', scl: null }]);
+    const withReplica = report();
+    withReplica.computes.push({ ...COMPUTE, name: 'r1', role: 'replica', lagBytes: 2 ** 26, lagMs: 340 });
     for (let columns = 50; columns <= 240; columns++)
       for (const rows of [5, 12, 22, 48])
-        for (const shown of [report(), trouble]) {
+        for (const shown of [report(), trouble, withReplica]) {
           const lines = texts(topLines(shown, { columns, rows }, history));
           assert.ok(lines.length <= rows, `${lines.length} lines in ${rows}`);
           for (const line of lines) assert.ok(line.trimEnd().length <= columns, `${columns}: ${line}`);
@@ -105,6 +112,21 @@ describe('aurora top, drawn', () => {
       'ACTIVE',
     ])
       assert.ok(wide.includes(title), title);
+  });
+
+  it('shows how far behind a replica is at 80 columns, in bytes and time, and the leases where there is room', () => {
+    const both = report();
+    const reader = { name: 'reader1', role: 'replica', lagBytes: 2 ** 26, lagMs: 340, replayLsn: '12/A0000000' }; // prettier-ignore
+    both.computes.push({ ...COMPUTE, ...reader, commitsPerSecond: null, commitLatencyMs: null, walBytesPerSecond: null }); // prettier-ignore
+    const narrow = topLines(both, { columns: 80, rows: 22 });
+    const shown = texts(narrow).join('\n');
+    assert.match(shown, /LAG +LAG ms +CACHE HIT/);
+    assert.match(shown, /^primary +(?:primary +)?running +1402 +4\.27 +1\.5 MB +- +- +98\.7%/m);
+    assert.match(shown, /^reader1 +(?:replica +)?running +- +- +- +64 MB +340 +98\.7%/m);
+    assert.equal(narrow.flat().find(({ text }) => text.trim() === '64 MB')?.tone, 'doubtful');
+    const wide = texts(topLines(both, { columns: 200, rows: 48 })).join('\n');
+    assert.match(wide, /LEASE +LEASE LSN/);
+    assert.match(wide, /^primary .* 179 MB +12\/A0000000/m);
   });
 
   it('marks a node that is down, one that lags and what is wrong', () => {
