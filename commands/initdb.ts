@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Args, Flags } from '@oclif/core';
-import { AuroraCommand, clusterFlag, errnoWords } from '../src/cluster/command.js';
+import { AuroraCommand, clusterFlag } from '../src/cluster/command.js';
 import { createCluster, type CreateOptions } from '../src/cluster/create.js';
 import { clusterOptions, createOrUndo, newClusterFlags } from '../src/cluster/new-cluster.js';
 import { promptPasswords } from '../src/cluster/prompt.js';
-import { DbError } from '../src/engine/errors.js';
+import { DbError, errnoWords } from '../src/engine/errors.js';
 
 /** Flags that PostgreSQL's initdb takes and that go through to it as they are. */
 const PASS_THROUGH = [

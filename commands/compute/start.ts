@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { computeNameArg, silentFlag, timeoutFlag } from '../../src/cluster/compute-flags.js';
+import { endingNewDaemons } from '../../src/cluster/interrupt.js';
 import { startComputeNamed } from '../../src/cluster/replicas.js';
 import { parseServerOptions } from '../../src/cluster/server-options.js';
 
@@ -23,12 +24,13 @@ export default class ComputeStart extends AuroraCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ComputeStart);
-    const { port } = await startComputeNamed({
+    const options = {
       root: this.requireCluster(flags.pgdata),
       name: args.name,
       timeoutMs: flags.timeout * 1000,
       settings: parseServerOptions(flags.options),
-    });
+    };
+    const { port } = await endingNewDaemons(options.root, () => startComputeNamed(options));
     if (!flags.silent) this.log(`compute "${args.name}" started on port ${port}`);
   }
 }

@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { computeNameArg, silentFlag, timeoutFlag } from '../../src/cluster/compute-flags.js';
+import { endingNewDaemons } from '../../src/cluster/interrupt.js';
 import { addReplica } from '../../src/cluster/replicas.js';
 import { parseServerOptions } from '../../src/cluster/server-options.js';
 
@@ -52,7 +53,7 @@ When the primary is gone, the replica with the highest --failover-priority that 
     const say = (line: string): void => {
       if (!flags.silent) this.log(line);
     };
-    const { port, pid } = await addReplica({
+    const options = {
       root: this.requireCluster(flags.pgdata),
       name: args.name,
       port: flags.port,
@@ -62,7 +63,8 @@ When the primary is gone, the replica with the highest --failover-priority that 
       start: flags.start,
       timeoutMs: flags.timeout * 1000,
       progress: say,
-    });
+    };
+    const { port, pid } = await endingNewDaemons(options.root, (check) => addReplica({ ...options, check }));
     say(
       pid === null
         ? `replica "${args.name}" added on port ${port}`

@@ -1,7 +1,8 @@
 import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
-import { isLoneNode, prepareLoneNode, startLoneNode } from '../../src/cluster/lone-node.js';
+import { endingNewDaemons } from '../../src/cluster/interrupt.js';
+import { isLoneNode, joinLoneNode, startLoneNode } from '../../src/cluster/lone-node.js';
 import { givenTls } from '../../src/cluster/new-cluster.js';
 import { addressOf } from '../../src/cluster/storage-flags.js';
 import { startStorageNodes } from '../../src/cluster/storage-list.js';
@@ -83,7 +84,7 @@ With --join: a node alone, in a folder of its own (-D). It asks the members that
         throw new DbError('USAGE_JOIN', `--join needs --${name}, too`);
       };
       const { host, port } = addressOf(needed('listen'));
-      prepareLoneNode(path.resolve(dir), {
+      const node = {
         volumeId: needed('volume'),
         nodeId: needed('node'),
         host,
@@ -92,14 +93,18 @@ With --join: a node alone, in a folder of its own (-D). It asks the members that
         join: flags.join.split(','),
         secretFile: path.resolve(needed('secret-file')),
         tls: givenTls(flags['tls-ca'], flags['tls-cert'], flags['tls-key']),
-      });
+      };
+      const { pid } = await joinLoneNode(path.resolve(dir), node, flags.timeout * 1000);
+      return say(`storage node started (PID: ${pid})`);
     }
     if (isLoneNode(dir)) {
       const { pid } = await startLoneNode(path.resolve(dir), flags.timeout * 1000);
       say(`storage node started (PID: ${pid})`);
       return;
     }
-    const started = await startStorageNodes(dir, args.id, flags.timeout * 1000, say);
+    const started = await endingNewDaemons(dir, () =>
+      startStorageNodes(dir, args.id, flags.timeout * 1000, say),
+    );
     if (started.length === 0) say('nothing to start: it runs already');
   }
 }

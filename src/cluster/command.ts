@@ -1,7 +1,8 @@
 import { accessSync, closeSync, constants, openSync } from 'node:fs';
 import path from 'node:path';
 import { Command, Errors, Flags } from '@oclif/core';
-import { DbError, errorMessage } from '../engine/errors.js';
+import { clusterDenied } from './layout.js';
+import { DbError, ERRNO_WORDS, errnoWords, errorMessage } from '../engine/errors.js';
 
 /** -D of every cluster command; AURORA_HOME stands in for it, as PGDATA does for pg_ctl. */
 export const clusterFlag = {
@@ -18,17 +19,6 @@ export const clusterFlag = {
 const SIGNAL_STATUS: Readonly<Record<string, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
 const PARSING = /^Parsing (--[\w-]+)\s+/;
-
-/** Words of system errors, as the C library has them and PostgreSQL's programs print them. */
-const ERRNO_WORDS: Readonly<Record<string, string>> = {
-  EACCES: 'Permission denied',
-  EPERM: 'Operation not permitted',
-  ENOENT: 'No such file or directory',
-  ENOTDIR: 'Not a directory',
-  EISDIR: 'Is a directory',
-  EROFS: 'Read-only file system',
-  ENOSPC: 'No space left on device',
-};
 
 /**
  * What all commands share: PostgreSQL's way to fail ("aurora createdb: error: ...", a hint, an exit status) and no stack trace
@@ -101,11 +91,7 @@ function assertOurs(dir: string): string {
   try {
     accessSync(path.join(dir, 'secret'), constants.R_OK);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EACCES')
-      throw new DbError('CLUSTER_DENIED', `could not access directory "${dir}": Permission denied`, {
-        hint: 'Run this as the account that created the cluster.',
-        cause,
-      });
+    if ((cause as NodeJS.ErrnoException).code === 'EACCES') throw clusterDenied(dir, cause);
   }
   return dir;
 }
@@ -120,11 +106,6 @@ export function logFilePath(file: string | undefined): string | undefined {
     throw new DbError('USAGE_LOG_FILE', `could not open log file "${file}": ${errnoWords(cause)}`, { cause });
   }
   return resolved;
-}
-
-/** "Permission denied" for EACCES, and so on; anything else in its own words. */
-export function errnoWords(err: unknown): string {
-  return ERRNO_WORDS[(err as NodeJS.ErrnoException).code ?? ''] ?? errorMessage(err);
 }
 
 /** What the system refused, as `cannot mkdir "/x": Permission denied`; other errors speak for themselves. */

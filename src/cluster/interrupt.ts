@@ -13,17 +13,22 @@ export class Interrupt {
   /** The first signal caught. */
   caught: NodeJS.Signals | null = null;
   private readonly onSignal = (signal: NodeJS.Signals): void => {
-    this.caught ??= signal;
+    if (this.caught !== null) return;
+    this.caught = signal;
+    this.onFirst();
   };
 
-  constructor() {
+  constructor(private readonly onFirst: () => void = () => undefined) {
     for (const signal of SIGNALS) process.on(signal, this.onSignal);
   }
 
   /** Throws INTERRUPTED once a signal was caught. */
-  check(): void {
+  check(hint?: string): void {
     if (this.caught !== null)
-      throw new DbError('INTERRUPTED', `interrupted by ${this.caught}`, { reaction: 'usage' });
+      throw new DbError('INTERRUPTED', `interrupted by ${this.caught}`, {
+        reaction: 'usage',
+        ...(hint && { hint }),
+      });
   }
 
   /** From here on signals end the process again. */
@@ -32,17 +37,27 @@ export class Interrupt {
   }
 }
 
-/** startCluster that a signal undoes: then every daemon that did not run before is ended. Throws INTERRUPTED, and as startCluster. */
-export async function startOrUndo(options: StartOptions): Promise<Awaited<ReturnType<typeof startCluster>>> {
+/** startCluster that a signal undoes. Throws INTERRUPTED, and as startCluster. */
+export function startOrUndo(options: StartOptions): Promise<Awaited<ReturnType<typeof startCluster>>> {
+  return endingNewDaemons(options.root, () => startCluster(options));
+}
+
+/**
+ * Work that starts daemons of a cluster, and that a signal undoes: then every daemon that did not run before is ended, and the work is to fail by that or
+ * by `check`, and to take back what else it did. Throws INTERRUPTED, and as the work.
+ */
+export async function endingNewDaemons<T>(
+  root: string,
+  start: (check: () => void) => Promise<T>,
+): Promise<T> {
   const interrupt = new Interrupt();
-  const { root } = options;
-  const before = new Set(runningDaemons(root));
   let settled = false;
-  const work = startCluster(options).finally(() => {
-    settled = true;
-  });
   try {
-    const undone = undoWhenCaught();
+    const before = new Set(runningDaemons(root));
+    const work = start(() => interrupt.check()).finally(() => {
+      settled = true;
+    });
+    const undone = undoWhenCaught(before);
     const [result] = await Promise.allSettled([work, undone]);
     await undone;
     interrupt.check();
@@ -53,15 +68,15 @@ export async function startOrUndo(options: StartOptions): Promise<Awaited<Return
   }
 
   /** A daemon ended under its starter makes the start fail; until it has, the next one may already be on its way. */
-  async function undoWhenCaught(): Promise<void> {
+  async function undoWhenCaught(before: ReadonlySet<string>): Promise<void> {
     while (!settled) {
-      if (interrupt.caught !== null) await endNew();
+      if (interrupt.caught !== null) await endNew(before);
       await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
     }
-    if (interrupt.caught !== null) await endNew();
+    if (interrupt.caught !== null) await endNew(before);
   }
 
-  async function endNew(): Promise<void> {
+  async function endNew(before: ReadonlySet<string>): Promise<void> {
     const { run } = clusterLayout(root);
     for (const name of runningDaemons(root)) {
       // A compute has no state of its own, and half started it cannot stop in order: its storage may be gone already.

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { DbError } from '../engine/errors.js';
 
 /** Where a cluster keeps things below its directory (`aurora initdb -D DIR`). */
 export interface ClusterLayout {
@@ -29,4 +30,12 @@ export function storageDir(layout: ClusterLayout, nodeId: string): string {
 
 export function daemonLog(layout: ClusterLayout, daemon: string): string {
   return path.join(layout.root, 'log', `${daemon}.log`);
+}
+
+/** CLUSTER_DENIED: without access to a cluster's files it must not look as if there were none. */
+export function clusterDenied(root: string, cause: unknown): DbError {
+  return new DbError('CLUSTER_DENIED', `could not access directory "${root}": Permission denied`, {
+    hint: 'Run this as the account that the directory belongs to.',
+    cause,
+  });
 }

@@ -2,7 +2,7 @@
  * A storage node without a cluster's folder beside it: on another host, say. Its folder holds all there is of it: node.json (how it was started), node/ (log,
  * pages, identity), run/ and log/. It finds the others through the members that it is told to join, and is added with `aurora storage add ID --at`.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { DbError, errorMessage } from '../engine/errors.js';
 import type { NodeStatus } from '../net/node-status.js';
@@ -10,7 +10,8 @@ import { loadSecret } from '../net/secret.js';
 import { TlsCredentials, type TlsFiles } from '../net/tls.js';
 import { StorageClient } from '../net/storage-client.js';
 import { endpointOf } from '../storage/config.js';
-import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
+import { endDaemon, runningPid, signalTo, startDaemon } from './daemon-process.js';
+import { Interrupt } from './interrupt.js';
 import { storageDaemonName } from './start.js';
 
 const ASK_MS = 3000;
@@ -45,8 +46,36 @@ export function readLoneNode(dir: string): LoneNode {
   }
 }
 
-/** Makes the folder, or gives an existing one other addresses. Throws USAGE_ADDRESS, CLUSTER_NODE for another node's folder. */
-export function prepareLoneNode(dir: string, node: LoneNode): void {
+/**
+ * Starts a node in its folder, which is made, or given other addresses when it is that node's already. When a new one does not start, or a signal
+ * comes meanwhile, nothing is left of it. Throws USAGE_ADDRESS, USAGE_DIR, CLUSTER_NODE for another node's folder, INTERRUPTED, and as startLoneNode.
+ */
+export async function joinLoneNode(dir: string, node: LoneNode, timeoutMs: number): Promise<{ pid: number }> {
+  const isNew = !isLoneNode(dir);
+  const existed = existsSync(dir);
+  prepareLoneNode(dir, node);
+  const name = storageDaemonName(node.nodeId);
+  const interrupt = new Interrupt(() => {
+    const pid = runningPid(runDirOf(dir), name);
+    if (pid !== null) signalTo(pid, 'SIGTERM');
+  });
+  try {
+    const started = await startLoneNode(dir, timeoutMs);
+    interrupt.check();
+    return started;
+  } catch (err) {
+    if (isNew || interrupt.caught !== null) await endDaemon(runDirOf(dir), name, 'SIGTERM', timeoutMs);
+    if (isNew)
+      for (const name of existed ? readdirSync(dir).map((file) => path.join(dir, file)) : [dir])
+        rmSync(name, { recursive: true, force: true });
+    interrupt.check();
+    throw err;
+  } finally {
+    interrupt.release();
+  }
+}
+
+function prepareLoneNode(dir: string, node: LoneNode): void {
   for (const address of [`${node.host}:${node.port}`, node.advertise, ...node.join])
     if (!endpointOf(address))
       throw new DbError('USAGE_ADDRESS', `"${address}" is no address`, { hint: 'Write it as HOST:PORT.' });
@@ -55,6 +84,10 @@ export function prepareLoneNode(dir: string, node: LoneNode): void {
     if (volumeId !== node.volumeId || nodeId !== node.nodeId)
       throw new DbError('CLUSTER_NODE', `"${dir}" belongs to storage node ${nodeId} of volume ${volumeId}`);
   }
+  if (!isLoneNode(dir) && existsSync(dir) && readdirSync(dir).length > 0)
+    throw new DbError('USAGE_DIR', `directory "${dir}" exists but is not empty`, {
+      hint: "Give the node a folder of its own. What is in it already is not a storage node's.",
+    });
   loadSecret(node.secretFile);
   if (node.tls) TlsCredentials.load(node.tls).assertOf(`node:${node.nodeId}`);
   mkdirSync(runDirOf(dir), { recursive: true, mode: 0o700 });

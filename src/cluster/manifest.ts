@@ -1,10 +1,10 @@
-import { chmodSync, existsSync } from 'node:fs';
+import { accessSync, chmodSync, constants } from 'node:fs';
 import Database from 'better-sqlite3';
 import { readPrimaryNote } from '../compute/primary-note.js';
 import type { ComputeRole } from '../engine/computes/types.js';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { checkStep, parseConfiguration, votersOf, type Configuration } from '../engine/quorum/index.js';
-import type { ClusterLayout } from './layout.js';
+import { clusterDenied, type ClusterLayout } from './layout.js';
 import type { ClusterTls } from './tls.js';
 
 /** Format of cluster.db; a change adds a number and a migration. */
@@ -98,9 +98,13 @@ export class Manifest {
 
   /** Throws CLUSTER_MISSING when there is no cluster here, CLUSTER_FORMAT when another release made it. */
   static open(layout: ClusterLayout): Manifest {
-    if (!existsSync(layout.manifest)) {
+    try {
+      accessSync(layout.manifest, constants.R_OK);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'EACCES') throw clusterDenied(layout.root, cause);
       throw new DbError('CLUSTER_MISSING', `directory "${layout.root}" is not an OpenAurora cluster`, {
         hint: `Create one with: aurora initdb -D ${layout.root}`,
+        cause,
       });
     }
     try {

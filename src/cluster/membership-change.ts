@@ -2,7 +2,7 @@
  * `aurora storage add`, `remove`, `replace`: the members of a running volume, changed one step at a time (engine/quorum/membership.ts).
  *
  * Each step is: the present configuration is settled; the next is written into the manifest; all nodes are told; a writer settles it. What has been done
- * is in the manifest and with the nodes, nowhere else: a command that dies is run again, and goes on where it was.
+ * is in the manifest and with the nodes, nowhere else: a command that dies is run again, and goes on where it was. ^C ends it between two steps.
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,6 +18,7 @@ import type { NodeStatus } from '../net/node-status.js';
 import { toolAccess, type ToolAccess } from './tls.js';
 import { StorageClient } from '../net/storage-client.js';
 import { endDaemon, runningPid } from './daemon-process.js';
+import { Interrupt } from './interrupt.js';
 import { clusterLayout, storageDir, type ClusterLayout } from './layout.js';
 import { whileChanging } from './lock.js';
 import { Manifest, type StorageNodeInfo } from './manifest.js';
@@ -34,6 +35,7 @@ const PROGRESS_MS = 2000;
 const STOP_MS = 30_000;
 /** A node this far behind the others is brought in step by the writer's stream. */
 const LAG_BYTES = 8 * 1024 * 1024;
+const GO_ON = 'What is done stays done: run the same command again to go on.';
 
 export interface ChangeOptions {
   root: string;
@@ -92,11 +94,13 @@ async function withChange(
   const manifest = Manifest.open(layout);
   try {
     return await whileChanging(layout, async () => {
-      const change = new Change(layout, manifest, options);
+      const interrupt = new Interrupt();
+      const change = new Change(layout, manifest, options, interrupt);
       try {
         return await work(change);
       } finally {
         change.close();
+        interrupt.release();
       }
     });
   } finally {
@@ -116,6 +120,7 @@ class Change {
     private readonly layout: ClusterLayout,
     private readonly manifest: Manifest,
     private readonly options: ChangeOptions,
+    private readonly interrupt: Interrupt,
   ) {
     this.access = toolAccess(layout, manifest.volume);
     this.deadline = Date.now() + options.timeoutMs;
@@ -161,6 +166,14 @@ class Change {
       throw new DbError('USAGE_NODE_ID', `storage node ${id} cannot replace itself`, {
         hint: 'A node with a new disk is a new node: leave its name away, or give another one.',
       });
+    if (begun === undefined && this.member(id)?.voter)
+      throw new DbError(
+        'USAGE_NODE_ID',
+        `storage node ${id} is a member already: there would be a copy less`,
+        {
+          hint: `Leave its name away for a new node. To take node ${old} out for good: aurora storage remove ${old}`,
+        },
+      );
     const zone = options.zone ?? this.member(old)?.zone;
     await this.add({ ...options, id, zone }, old);
     return id;
@@ -254,6 +267,7 @@ class Change {
     } = {},
   ): Promise<void> {
     await this.settled();
+    this.interrupt.check(GO_ON);
     const { configuration } = this.manifest;
     const voters = members.filter(({ voter }) => voter).length;
     const next: Configuration = { generation: configuration.generation + 1, members, ...this.sizes(voters) };
@@ -399,8 +413,9 @@ class Change {
   private async wait(what: string): Promise<void> {
     if (Date.now() > this.deadline)
       throw new DbError('CLUSTER_TIMEOUT', `not done in time: ${what}`, {
-        hint: 'What is done stays done: run the same command again to go on.',
+        hint: GO_ON,
       });
+    this.interrupt.check(GO_ON);
     const form = (line: string): string => line.replaceAll(/\d+/g, '#');
     const isSame = what === this.saidLast;
     const pauseMs = isSame ? REPEAT_MS : form(what) === form(this.saidLast) ? PROGRESS_MS : 0;

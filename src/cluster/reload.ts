@@ -1,5 +1,5 @@
 import { controlSocketPath } from '../compute/control-path.js';
-import { errorMessage } from '../engine/errors.js';
+import { DbError, errorMessage } from '../engine/errors.js';
 import { controlRequest } from './control-client.js';
 import { runningPid } from './daemon-process.js';
 import type { ComputeInfo } from './manifest.js';
@@ -15,8 +15,12 @@ interface Reloaded {
 
 /** The primary stores changed settings files in the volume and reads them, then every replica that runs does. Throws NET_CONTROL, COMPUTE_*. */
 export async function reloadComputes(root: string, warn: (line: string) => void): Promise<void> {
-  await withManifest(root, async (_layout, manifest) => {
+  await withManifest(root, async (layout, manifest) => {
     const { socketDir } = manifest.volume;
+    if (!manifest.computes.some(({ name }) => runningPid(layout.run, computeDaemonName(name)) !== null))
+      throw new DbError('CLUSTER_NOT_RUNNING', `cluster "${layout.root}" is not running`, {
+        hint: `Start it with: aurora start -D ${layout.root}`,
+      });
     const primary = manifest.computes.find(({ role }) => role === 'primary')!;
     // One that was stopped reads the files at its start; but a primary that does not run is worth a word.
     const { lsn } = await reload(socketDir, primary, null);

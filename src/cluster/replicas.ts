@@ -2,7 +2,7 @@ import { promises as fs } from 'node:fs';
 import path from 'node:path';
 import { MAX_SOCKET_DIR } from '../compute/cluster-dirs.js';
 import { DbError } from '../engine/errors.js';
-import { runningPid } from './daemon-process.js';
+import { endDaemon, runningPid } from './daemon-process.js';
 import { clusterLayout, type ClusterLayout } from './layout.js';
 import { whileStarting } from './lock.js';
 import { Manifest, type ComputeInfo, type ComputeOptions } from './manifest.js';
@@ -21,6 +21,8 @@ export interface AddReplicaOptions extends ComputeOptions {
   start: boolean;
   timeoutMs: number;
   progress?: (line: string) => void;
+  /** Throws when the work is not wanted any more. */
+  check?: () => void;
 }
 
 /**
@@ -51,7 +53,9 @@ export async function addReplica(options: AddReplicaOptions): Promise<{ port: nu
         });
       const port = options.port ?? (await freePort());
       if (computes.some((compute) => compute.port === port) || !(await portIsFree(port)))
-        throw new DbError('CLUSTER_PORT_IN_USE', `port ${port} on 127.0.0.1 is already in use`);
+        throw new DbError('CLUSTER_PORT_IN_USE', `port ${port} on 127.0.0.1 is already in use`, {
+          hint: 'Choose another one with -p, or none: then any that is free is taken.',
+        });
       const dir = path.join(path.dirname(computes[0]!.dir), name);
       const compute: ComputeInfo = { name, role: 'replica', port, dir };
       await fs.mkdir(dir, { mode: 0o711 });
@@ -63,8 +67,10 @@ export async function addReplica(options: AddReplicaOptions): Promise<{ port: nu
           timeoutMs: options.timeoutMs,
           wait: true,
         });
+        options.check?.();
         return { port, pid };
       } catch (err) {
+        await endDaemon(layout.run, computeDaemonName(name), 'SIGKILL', options.timeoutMs);
         manifest.removeCompute(name);
         await fs.rm(dir, { recursive: true, force: true });
         throw err;

@@ -54,6 +54,22 @@ export function isDbError(err: unknown, code?: string): err is DbError {
   return err instanceof DbError && (code === undefined || err.code === code);
 }
 
+/** Words of system errors, as the C library has them and PostgreSQL's programs print them. */
+export const ERRNO_WORDS: Readonly<Record<string, string>> = {
+  EACCES: 'Permission denied',
+  EPERM: 'Operation not permitted',
+  ENOENT: 'No such file or directory',
+  ENOTDIR: 'Not a directory',
+  EISDIR: 'Is a directory',
+  EROFS: 'Read-only file system',
+  ENOSPC: 'No space left on device',
+};
+
+/** "Permission denied" for EACCES, and so on; anything else in its own words. */
+export function errnoWords(err: unknown): string {
+  return ERRNO_WORDS[(err as NodeJS.ErrnoException).code ?? ''] ?? errorMessage(err);
+}
+
 /** Message of anything thrown, for logs and user output. */
 export function errorMessage(err: unknown): string {
   return err instanceof Error ? err.message : String(err);

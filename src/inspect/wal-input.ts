@@ -4,7 +4,7 @@
  */
 import { existsSync, promises as fs, type Stats } from 'node:fs';
 import path from 'node:path';
-import { DbError } from '../engine/errors.js';
+import { DbError, errnoWords } from '../engine/errors.js';
 import type { Lsn } from '../engine/lsn.js';
 import { openWalDirectory, parseSegmentFileName } from '../engine/wal/segments.js';
 import type { WalSource } from '../engine/wal/reader.js';
@@ -103,9 +103,5 @@ async function readdir(dir: string): Promise<string[]> {
 }
 
 function cannotRead(target: string, cause: unknown): DbError {
-  const code = (cause as NodeJS.ErrnoException).code;
-  const words: Record<string, string> = { ENOENT: 'No such file or directory', EACCES: 'Permission denied' };
-  return new DbError('USAGE_PATH', `could not open "${target}": ${words[code ?? ''] ?? String(cause)}`, {
-    cause,
-  });
+  return new DbError('USAGE_PATH', `could not open "${target}": ${errnoWords(cause)}`, { cause });
 }

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { DbError, errorMessage } from '../engine/errors.js';
+import { DbError, errnoWords } from '../engine/errors.js';
 
 const SECRET_BYTES_MIN = 16;
 
@@ -14,7 +14,9 @@ export function loadSecret(file: string): Buffer {
     mode = statSync(file).mode;
     text = readFileSync(file, 'utf8').trim();
   } catch (cause) {
-    throw new DbError('USAGE_SECRET', `cannot read the cluster secret: ${errorMessage(cause)}`, { cause });
+    throw new DbError('USAGE_SECRET', `could not read the cluster secret "${file}": ${errnoWords(cause)}`, {
+      cause,
+    });
   }
   if ((mode & 0o077) !== 0)
     throw new DbError(

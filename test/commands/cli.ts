@@ -18,6 +18,8 @@ export interface CliOptions {
   env?: Record<string, string>;
   input?: string;
   cwd?: string;
+  /** Run as this account (and group); only root can. */
+  uid?: number;
   /** Told of the process once it runs. */
   started?: (child: ChildProcess) => void;
   onOutput?: (stdoutSoFar: string) => void;
@@ -36,6 +38,7 @@ export async function aurora(args: readonly string[], options: CliOptions = {}):
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     env: cleanEnvironment(options.env ?? {}),
     cwd: options.cwd ?? os.tmpdir(),
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   options.started?.(child);
