@@ -13,7 +13,6 @@
  * A part that is still good is kept: pages without log, log without pages, or both without the identity. Each step is durable before the next one
  * counts on it, so a node that is killed goes on where it was, with the same R as long as any peer still serves it.
  */
-import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -30,6 +29,7 @@ import type { RebuildStatus } from '../net/node-status.js';
 import type { IngestLoop } from './ingest-loop.js';
 import type { LogService } from './log-service.js';
 import type { Peers } from './peers.js';
+import { Registration } from './registration.js';
 import { noPeer, RebuildSource, type ReadyPeer } from './rebuild-source.js';
 
 export interface RebuildOptions {
@@ -68,8 +68,8 @@ const BEHIND_ROUNDS = 5;
 export class Rebuild {
   private readonly stopping = new AbortController();
   private readonly source: RebuildSource;
+  private readonly registration: Registration;
   private running: Promise<void> | null = null;
-  private registering = false;
   private current: PageRebuild | null = null;
   private step: 'copying' | 'waiting' = 'waiting';
   private copiedBytes = 0;
@@ -93,6 +93,7 @@ export class Rebuild {
       { nodeId: options.nodeId, nothingToLose: () => this.pagesMissing },
       logger,
     );
+    this.registration = new Registration(parts, options, logger);
     this.pagesMissing = parts.pages.appliedLsn === 0;
   }
 
@@ -135,9 +136,7 @@ export class Rebuild {
     if (this.stopping.signal.aborted) return;
     if (this.parts.acceptor.state.learner === null && this.staysBehind()) this.giveUp();
     if (this.hasLostMemory) {
-      this.register().catch((err: unknown) =>
-        this.logger.error({ err }, `registration: ${errorMessage(err)}`),
-      );
+      this.registration.wake();
       this.tryRejoin();
     }
     if (this.running || !this.hasWork) return;
@@ -207,24 +206,6 @@ export class Rebuild {
       'this node lags behind what its peers keep of the log: it gives up its own state and is rebuilt',
     );
     logService.giveUp();
-  }
-
-  private async register(): Promise<void> {
-    const { logService, peers } = this.parts;
-    if (this.registering) return;
-    const request = logService.registration(this.options.nodeId, randomUUID());
-    if (!request) return;
-    this.registering = true;
-    const asked = peers().connected.map(async ({ id, client }) => {
-      logService.registered(id, await client.register(request), this.options.rejoinQuorum());
-    });
-    for (const result of await Promise.allSettled(asked))
-      if (result.status === 'rejected')
-        this.logger.warn({ err: result.reason as unknown }, `registration: ${errorMessage(result.reason)}`);
-    this.registering = false;
-    const { promisedEpoch } = this.parts.acceptor.state;
-    if (!logService.registration(this.options.nodeId, ''))
-      this.logger.info({ life: request.life, promisedEpoch }, `registered: this is life ${request.life}`);
   }
 
   private async run(): Promise<void> {
