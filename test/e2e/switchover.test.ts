@@ -183,4 +183,22 @@ describe('a switchover whose successor dies', function () {
     });
     await assertOneWriter('r2');
   });
+
+  it('not, but the primary, after it has agreed: the successor takes over, also one that may not by itself', async () => {
+    await computes.kill('r1');
+    await computes.add('quiet', { failover: false });
+    await bank.loadUntilBroken('r2', async () => {
+      const pids = await computes.pids('r2');
+      await promote({
+        root: cluster.layout.root,
+        name: 'quiet',
+        force: false,
+        timeoutMs: PATIENCE_MS,
+        progress: () => {
+          if (computes.pid('r2') !== null) signal(pids, 'SIGKILL');
+        },
+      });
+    });
+    await assertOneWriter('quiet');
+  });
 });
