@@ -21,7 +21,7 @@ import type { NodeStatus } from './node-status.js';
  * Little-endian. A peer answers an unknown version, an unknown code or a struct that does not decode with Failure and closes.
  * Codes are never reused; a changed struct gets a new code or a new protocol version.
  */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 export const HEADER_BYTES = 12;
 /** No frame is longer; the WebSocket layer refuses it by its length, before it is buffered. */
 export const FRAME_BYTES_MAX = 64 * 1024 * 1024;

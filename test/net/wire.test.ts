@@ -48,7 +48,7 @@ describe('net: wire structs', () => {
     const frame = m.encodeFrame(m.Append, body, 99, 3);
     assert.equal(
       frame.toString('hex'),
-      `02${'24'}0000${'03000000'}${'63000000'}0700000000000000${'0800000010000000'}${'0800000000000000'}${'6c6f67'}`,
+      `03${'24'}0000${'03000000'}${'63000000'}0700000000000000${'0800000010000000'}${'0800000000000000'}${'6c6f67'}`,
     );
     const back = m.decodeFrame(frame);
     assert.ok(m.isFrameOf(back, m.Append));
