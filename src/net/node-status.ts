@@ -1,3 +1,4 @@
+import { DbError } from '../engine/errors.js';
 import type { Lsn } from '../engine/lsn.js';
 import type { Configuration } from '../engine/quorum/membership.js';
 import type { EpochHistory, LearnerReason } from '../engine/quorum/types.js';
@@ -135,4 +136,27 @@ export interface CatchUpStatus {
   healedBytes: number;
   attempts: number;
   lastError: string | null;
+}
+
+const SHAPE: Readonly<Record<string, readonly (keyof NodeStatus)[]>> = {
+  string: ['id', 'volumeId', 'state', 'promisedWriter'],
+  number: ['pid', 'generation', 'promisedEpoch', 'scl', 'commitLsn', 'appliedLsn', 'logStart', 'gcLsn'],
+  boolean: ['voter'],
+  list: ['history', 'damaged'],
+  object: ['catchUp', 'disk', 'membership', 'vacuum', 'scrub', 'metrics'],
+  'object or null': ['ingestError', 'rebuild'],
+};
+
+/** What another node says of itself, as far as decisions hang on it. Throws WIRE_BAD_VALUE. */
+export function checkNodeStatus(status: NodeStatus): NodeStatus {
+  const kindOf = (value: unknown): string =>
+    value === null ? 'null' : Array.isArray(value) ? 'list' : typeof value;
+  if (kindOf(status) !== 'object') throw new DbError('WIRE_BAD_VALUE', 'a status that is no object');
+  for (const [wanted, fields] of Object.entries(SHAPE))
+    for (const field of fields) {
+      const found = kindOf(status[field]);
+      if (!wanted.split(' or ').includes(found))
+        throw new DbError('WIRE_BAD_VALUE', `a status whose "${field}" is ${found}, not ${wanted}`);
+    }
+  return status;
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { errorMessage } from '../engine/errors.js';
 import { ConnectionKeeper } from '../net/keeper.js';
-import type { NodeStatus } from '../net/node-status.js';
+import { checkNodeStatus, type NodeStatus } from '../net/node-status.js';
 import type { StorageClient } from '../net/storage-client.js';
 import type { TlsCredentials } from '../net/tls.js';
 import type { PeerConfig } from './config.js';
@@ -129,7 +129,7 @@ export class Peers {
   private async ask(peer: Peer): Promise<void> {
     if (!peer.client) return;
     try {
-      peer.status = await peer.client.status(Math.max(2000, this.options.pollMs));
+      peer.status = checkNodeStatus(await peer.client.status(Math.max(2000, this.options.pollMs)));
       peer.lastError = null;
     } catch (err) {
       peer.lastError = errorMessage(err);
