@@ -3,7 +3,7 @@
  * npm test: everything that CI runs, in a fresh clone too. Installs the dependencies when they are missing, builds, checks types, style
  * and format, then runs the tests. Arguments go to mocha instead of the whole suite: npm test -- test/e2e/faults.test.ts
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
@@ -23,6 +23,31 @@ function step(what, command, args) {
   if (error) console.error(`${command}: ${error.message}`);
   if (status !== 0) process.exit(status ?? 1);
   console.log(`== ${what}: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+}
+
+/** Side by side, each with its words in one piece at its end. Ends with the first status that is not 0, once all have ended. */
+async function together(steps) {
+  const begun = Date.now();
+  const statuses = await Promise.all(
+    steps.map(
+      ([what, command, args]) =>
+        new Promise((resolve) => {
+          const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+          let said = '';
+          for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (said += text));
+          child.once('error', (err) => {
+            console.error(`${command}: ${err.message}`);
+            resolve(1);
+          });
+          child.once('close', (status) => {
+            console.log(`\n== ${what}: ${((Date.now() - begun) / 1000).toFixed(1)} s\n${said}`.trimEnd());
+            resolve(status ?? 1);
+          });
+        }),
+    ),
+  );
+  const failed = statuses.find((status) => status !== 0);
+  if (failed !== undefined) process.exit(failed);
 }
 
 /** What starts whole clusters mostly waits for them: one test file more at a time than there are processors keeps these busy. */
@@ -56,8 +81,10 @@ const chosen = process.argv.slice(2);
 if (chosen.length > 0) {
   step('tests', bin('mocha'), chosen);
 } else {
-  step('types', bin('tsc'), ['-p', 'test']);
-  step('lint', bin('eslint'), ['.', '--max-warnings', '0']);
-  step('format', bin('prettier'), ['--check', '--log-level', 'warn', 'src', 'commands', 'test', 'bin']);
+  await together([
+    ['types', bin('tsc'), ['-p', 'test']],
+    ['lint', bin('eslint'), ['.', '--max-warnings', '0']],
+    ['format', bin('prettier'), ['--check', '--log-level', 'warn', 'src', 'commands', 'test', 'bin']],
+  ]);
   step('tests', bin('mocha'), ['--parallel', '--jobs', String(JOBS), ...allTests()]);
 }

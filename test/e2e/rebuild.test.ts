@@ -97,7 +97,7 @@ describe('e2e: rebuild of a storage node', function () {
 
   it('that is killed again and again while it is rebuilt', async () => {
     await lose('2');
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 3; round++) {
       await cluster.startStorage('2');
       await sleep(Math.random() * 700);
       await cluster.killStorage('2');
