@@ -59,11 +59,15 @@ export class RebuildSource {
     return nothingToLose() || (limping === all.length && all.every(({ id }) => nodeId < id));
   }
 
-  /** Whether a peer that is connected keeps its damaged pages aside, as we do: between us and the others there may be a whole page of each. */
-  othersHoldBack(): boolean {
-    return this.peers().connected.some(
-      ({ status }) => status.appliedLsn === 0 && Boolean(status.rebuild?.cause),
-    );
+  /**
+   * Whether damaged pages that were set aside are wanted again: all nodes are there and none has pages, for each took another for whole; or a page can
+   * be read nowhere, and a peer has none either. Between the nodes there may be a whole copy of each page.
+   */
+  needsWhatIsAside(pageUnreadable: boolean): boolean {
+    const { all, connected } = this.peers();
+    const without = connected.filter(({ status }) => status.appliedLsn === 0);
+    if (all.length > 0 && without.length === all.length) return true;
+    return pageUnreadable && without.length > 0;
   }
 
   private those(able: (status: ReadyPeer['status']) => boolean): ReadyPeer[] {

@@ -228,7 +228,7 @@ export class Rebuild {
         this.step = 'waiting';
         this.lastError = errorMessage(err);
         this.logger.warn({ err, failures }, `rebuild: ${this.lastError}`);
-        if (isDbError(err, 'PAGE_STORE_DAMAGED')) await this.takeBack(this.lastError);
+        if (this.source.needsWhatIsAside(isDbError(err, 'PAGE_STORE_DAMAGED'))) await this.takeBack(this.lastError); // prettier-ignore
         const ceiling = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
         await sleep(ceiling, undefined, { signal }).catch(() => undefined);
       }
@@ -257,14 +257,10 @@ export class Rebuild {
     ingest().reset();
   }
 
-  /**
-   * The peer that was whole turned out to be damaged, too, while another had set its pages aside as we had: ours serve again, until somebody is whole. If
-   * they still can be opened at all.
-   */
+  /** The damaged pages that were set aside serve again, until somebody is whole; if they still can be opened at all. */
   private async takeBack(why: string): Promise<void> {
     const { pages, ingest, notePagesGivenUp, asideFolder } = this.parts;
-    if (!this.pagesMissing || !this.source.othersHoldBack() || !existsSync(asideFolder)) return;
-    if (this.asideIsLost) return;
+    if (!this.pagesMissing || this.asideIsLost || !existsSync(asideFolder)) return;
     this.current = null;
     try {
       await pages.takeBack(asideFolder);

@@ -27,6 +27,7 @@ export class ChaosCluster {
   /** How each party reaches the storage nodes. */
   private readonly routes = new Map<string, (Address & { id: string })[]>();
 
+  private starting: Promise<unknown> = Promise.resolve();
   private destroyed: Promise<void> | null = null;
 
   private constructor(
@@ -69,7 +70,12 @@ export class ChaosCluster {
   }
 
   async startNode(id: string): Promise<void> {
-    await withEnvironment(this.environmentOf(id), () => this.base.startStorage(id));
+    // There is one environment to hand on, and faults start several nodes at once: they take turns.
+    const turn = this.starting.then(() =>
+      withEnvironment(this.environmentOf(id), () => this.base.startStorage(id)),
+    );
+    this.starting = turn.catch(() => undefined); // its caller hears of it
+    await turn;
   }
 
   /** As it was started the first time; its folder may be empty. */

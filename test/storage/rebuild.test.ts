@@ -9,6 +9,7 @@ import type { Lsn } from '../../src/engine/lsn.js';
 import type { StorageClient } from '../../src/net/storage-client.js';
 import { compareWithFiles } from '../helpers/redo-files.js';
 import type { StorageConfigInput } from '../../src/storage/config.js';
+import { Identity } from '../../src/storage/identity.js';
 import { MiniWriter, TestVolume } from './volume.js';
 
 const WORKLOAD = [
@@ -296,6 +297,7 @@ describe('storage: rebuild', function () {
   for (const [title, unnoticed] of [
     ['the first from the others, piece by piece, and these from it', null],
     ['also when one of them is noticed while the others copy from it', 'n2'],
+    ['also when each took another for whole, and all have set theirs aside', 'none'],
   ] as const)
     it(`of all nodes whose pages are damaged at once: ${title}`, async () => {
       const ids = volume.nodes.map(({ id }) => id);
@@ -306,6 +308,14 @@ describe('storage: rebuild', function () {
         await volume.kill(id, 'SIGTERM');
       }
       for (const [i, id] of ids.entries()) await flip(path.join(volume.node(id).dir, 'pages'), (i + 0.3) / 3);
+      if (unnoticed === 'none')
+        for (const id of ids) {
+          const { dir } = volume.node(id);
+          const identity = Identity.open(dir, { nodeId: id, volumeId: volume.config(id).volumeId! })!;
+          identity.notePagesGivenUp(true);
+          identity.close();
+          await fs.rename(path.join(dir, 'pages'), path.join(dir, 'pages.damaged'));
+        }
       for (const id of ids) {
         const scrub = id === unnoticed ? { enabled: false } : { pagesIntervalMs: 100, dutyPercent: 80 };
         await volume.spawn(id, { scrub });
