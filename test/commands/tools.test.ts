@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { appendFileSync, promises as fs, renameSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { parseLsn } from '../../src/engine/lsn.js';
 import type { PageDiff } from '../../src/inspect/page-diff.js';
 import type { RelationReport } from '../../src/inspect/relation-report.js';
 import type { TopReport } from '../../src/inspect/top.js';
@@ -263,9 +264,13 @@ describe('tools at a running cluster', function () {
         'create table counted (id int primary key, n int); insert into counted select i, 0 from generate_series(1, 500) i',
       );
       // Images of pages that have many changes are made in idle moments, and would hide the changes that follow here.
+      const filled = parseLsn((await cluster.status()).computes[0]!.commitLsn!);
       for (const { id } of cluster.storageNodes)
         await eventually(`node ${id} has no image to make`, () =>
-          cluster.withNode(id, async (client) => (await client.status()).metrics['coalesceBacklog'] === 0),
+          cluster.withNode(id, async (client) => {
+            const { appliedLsn, metrics } = await client.status();
+            return appliedLsn >= filled && metrics['coalesceBacklog'] === 0;
+          }),
         );
       before = (await cluster.status()).computes[0]!.commitLsn!;
       await cluster.sql('update counted set n = 1 where id = 1');

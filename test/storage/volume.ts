@@ -276,6 +276,11 @@ export class MiniWriter {
 
   async committed(at: Lsn): Promise<void> {
     await this.when(() => this.core.commitLsn >= at);
+    this.heartbeat();
+  }
+
+  /** Tells all nodes the commit LSN; their answers say in which life they are. */
+  heartbeat(): void {
     for (const id of this.clients.keys()) this.pump(id, true);
   }
 
