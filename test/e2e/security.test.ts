@@ -10,6 +10,7 @@ import { renewCertificates } from '../../src/cluster/cert-tool.js';
 import { controlRequest } from '../../src/cluster/control-client.js';
 import { memberFiles } from '../../src/cluster/certificates.js';
 import { runningPid } from '../../src/cluster/daemon-process.js';
+import { promote } from '../../src/cluster/promote.js';
 import { computeDaemonName, storageDaemonName } from '../../src/cluster/start.js';
 import { toolAccess } from '../../src/cluster/tls.js';
 import { controlSocketPath } from '../../src/compute/control-path.js';
@@ -17,7 +18,9 @@ import { isDbError } from '../../src/engine/errors.js';
 import { GossipTool } from '../../src/inspect/gossip.js';
 import { StorageClient } from '../../src/net/storage-client.js';
 import { TlsCredentials } from '../../src/net/tls.js';
+import { aurora } from '../commands/cli.js';
 import { TestCluster } from '../helpers/cluster.js';
+import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
 import { lintMetrics } from '../helpers/prometheus.js';
 
 const PASSWORD = 'Tr0ub4dor-and-3';
@@ -80,6 +83,34 @@ describe('a cluster with TLS, from outside', function () {
     const gossip = new GossipTool(cluster.layout.root, undefined);
     seen.set('gossip', JSON.stringify(await gossip.ask()));
     gossip.close();
+  });
+
+  it('a node joins, a replica follows, takes over and hands back, each with a certificate of its own', async () => {
+    const { root } = cluster.layout;
+    const added = await aurora(['storage', 'add', '4', '-D', root]);
+    assert.equal(added.status, 0, added.stderr);
+    const computes = new Computes(cluster);
+    await computes.add('r1', { failover: true });
+    const primary = await computes.client('primary');
+    await primary.query('insert into t values (-1, null)');
+    const replica = await computes.client('r1');
+    await caughtUp(primary, replica);
+    assert.equal((await replica.query('select count(*)::int as n from t')).rows[0].n, 5001);
+    for (const [name, former] of [
+      ['r1', 'primary'],
+      ['primary', 'r1'],
+    ] as const) {
+      await promote({ root, name, force: false, timeoutMs: PATIENCE_MS });
+      await computes.is(name, 'primary');
+      await computes.is(former, 'replica');
+      const client = await computes.client(name);
+      await client.query('insert into t values (-2, null)');
+    }
+    await computes.close();
+    const report = await cluster.status();
+    assert.deepEqual(report.storage.map(({ member, problem }) => [member, problem]), Array(4).fill(['voter', null])); // prettier-ignore
+    for (const name of ['node:4', 'compute:r1'])
+      TlsCredentials.load(memberFiles(cluster.layout.tls, name as 'node:4'));
   });
 
   it('lets nobody in without a certificate, or with a wrong secret, and tells no secret about it', async () => {
@@ -193,8 +224,7 @@ describe('a cluster with TLS, from outside', function () {
         const stat = await fs.lstat(file).catch(() => null); // PostgreSQL removes files meanwhile
         if (!stat || stat.isSymbolicLink() || file.endsWith('.crt')) continue;
         // What PostgreSQL is configured with, and how far it may write: its account must read it, and it is no secret.
-        const forAll =
-          file.startsWith(path.join(cluster.computeDir, 'managed')) || path.basename(file) === 'walgate';
+        const forAll = /\/compute\/[^/]+\/managed(\/|$)/.test(file) || path.basename(file) === 'walgate';
         const wrong = stat.mode & 0o022 || (!forAll && stat.mode & 0o044 && (await reachable(file)));
         if (wrong) open.push(`${file} ${(stat.mode & 0o777).toString(8)}`);
       }
