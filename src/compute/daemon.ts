@@ -29,7 +29,8 @@ import type { ComputeState, ComputeStatus } from './status.js';
 import { StorageLinks } from './storage-links.js';
 import type { StopMode } from './supervisor.js';
 import { Term } from './term.js';
-import { knownQuorum, type TermContext } from './term-start.js';
+import { knownQuorum } from './epoch-start.js';
+import type { TermContext } from './term-start.js';
 import { untilStopped } from './until-stopped.js';
 
 /** Pause between attempts to start a term while storage cannot be used. */

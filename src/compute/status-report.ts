@@ -3,7 +3,8 @@ import type { ComputeBeat, ComputeRole, Resignation } from '../engine/computes/t
 import type { ReplicaTerm } from './replica-term.js';
 import type { ComputeState, ComputeStatus, ReplicaStatus } from './status.js';
 import type { Term } from './term.js';
-import { knownQuorum, type TermContext } from './term-start.js';
+import { knownQuorum } from './epoch-start.js';
+import type { TermContext } from './term-start.js';
 
 /** Without any commit for this long, although some wait, the compute is stalled. */
 const STALLED_MS = 3000;

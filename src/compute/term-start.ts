@@ -1,23 +1,21 @@
 import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
-import { QuorumConfig } from '../engine/quorum/config.js';
-import { quorumOf } from '../engine/quorum/membership.js';
 import type { ComputeDirs, TermDirs } from './cluster-dirs.js';
 import { RefusalLog } from '../net/refusal-log.js';
 import type { ComputeConfig } from './config.js';
 import { ConfigFiles } from './config-files.js';
 import { refuseCustomRmgrs } from './custom-rmgr.js';
-import { elect } from './election.js';
+import { beginEpoch } from './epoch-start.js';
 import { PageAgent } from './page-agent.js';
 import { postgresSettings, writeManagedFiles } from './pg-settings.js';
 import type { PgInstall } from './postgres.js';
 import type { ReadRouter } from './read-router.js';
-import { LeaseKeeper } from './lease-keeper.js';
+import type { LeaseKeeper } from './lease-keeper.js';
 import { MapFiles } from './remote-files.js';
 import { Shipper } from './shipper.js';
 import { Throttle } from './throttle.js';
-import { endsWithStatistics, makeStartPoint, startSegments, type StartPoint } from './start-point.js';
+import { endsWithStatistics, startSegments, type StartPoint } from './start-point.js';
 import type { StorageLinks } from './storage-links.js';
 import { checkServerSettings } from './settings-check.js';
 import { adoptFolders, foldersOfStart, readWholeFork, startPostgres, undoing } from './start-steps.js';
@@ -25,7 +23,7 @@ import type { PostgresProcess } from './supervisor.js';
 import { synthesizeDataDir } from './synthesize.js';
 import { untilStopped } from './until-stopped.js';
 import { VolumeSource } from './volume-source.js';
-import { VolumeWriter } from './volume-writer.js';
+import type { VolumeWriter } from './volume-writer.js';
 import { WalGate } from './wal-gate.js';
 
 export interface TermContext {
@@ -64,27 +62,12 @@ export async function startTerm(
   stop?: AbortSignal,
 ): Promise<TermParts> {
   const { config, install, links, log, reader } = context;
-  const quorum = knownQuorum(context);
   const begun = performance.now();
   return undoing(context, async (onFailure) => {
     const dirs = await foldersOfStart(context, onFailure);
-    const { core, recoveryLsn, state } = await untilStopped(
-      elect(links, quorum, log, config.electTimeoutMs, config.name),
-      stop,
-    );
-    // Before the first append of this epoch: until then no node can apply, and so give up, anything beyond X.
-    const leaseName = `${config.name}, epoch ${core.epoch}`;
-    const lease = new LeaseKeeper(leaseName, links, () => recoveryLsn, log);
-    onFailure(() => lease.close());
-    await untilStopped(lease.take(), stop);
+    const { core, recoveryLsn, state, lease, point, writer } = await beginEpoch(context, onFailure, stop);
     // After a crash in the middle of a bulk load the nodes may have much log to work off first: they get the whole time that the starter has.
-    const patienceMs = config.electTimeoutMs;
-    const point = makeStartPoint(state, recoveryLsn, Math.floor(Date.now() / 1000));
-    const writer = new VolumeWriter(core, links, log, state.segmentSize);
-    onFailure(() => writer.close());
-    writer.append(recoveryLsn, point.checkpoint.bytes);
-    await untilStopped(writer.committed(point.lsn, patienceMs), stop);
-    await untilStopped(anyApplied(links, point.lsn, patienceMs), stop);
+    await untilStopped(anyApplied(links, point.lsn, config.electTimeoutMs), stop);
     const electedMs = performance.now() - begun;
 
     const settings = postgresSettings(config, dirs);
@@ -149,13 +132,6 @@ export async function startTerm(
     );
     return { dirs, lease, writer, point, agent, files, postgres, shipper, throttle, gate };
   });
-}
-
-/** Who votes, as far as this compute has heard. */
-export function knownQuorum({ config, links }: Pick<TermContext, 'config' | 'links'>): QuorumConfig {
-  if (links.configuration) return quorumOf(links.configuration);
-  const { write, read } = config.quorum;
-  return new QuorumConfig({ voters: config.storage.map((n) => n.id), writeQuorum: write, readQuorum: read });
 }
 
 /** Returns when one node has made pages up to `lsn`: pages can be read from there on. Throws NODE_BEHIND. */

@@ -22,6 +22,9 @@ export const BACKLOG_BYTES_MAX = 32 * 1024 * 1024;
 const HEARTBEAT_MS = 1000;
 /** A node that has applied nothing for so long, although it could, does not count for back-pressure: slowing writers would not help it. */
 const STUCK_MS = 10_000;
+/** So long a donor that was lost may take to connect anew before another election does without it. */
+const ORPHANED_MS = 1000;
+const ORPHANED_LOOK_MS = 100;
 /** commitNewsMs while nobody waits for it. */
 const COMMIT_NEWS_MS = 20;
 /** With replicas: they see a commit no sooner. */
@@ -252,6 +255,34 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       if (this.fencedError) done(this.fencedError);
       else if (this.closed) onClosed();
     });
+  }
+
+  /** As committed(), for the first record of the epoch. Rejects with EPOCH_ORPHANED when a new election should be tried instead (WriterCore.isOrphaned()). */
+  async begun(target: Lsn, timeoutMs: number): Promise<void> {
+    let sinceMs: number | null = null;
+    let look: NodeJS.Timeout | undefined;
+    const orphaned = new Promise<never>((_, reject) => {
+      look = setInterval(() => {
+        const now = performance.now();
+        if (!this.core.isOrphaned(this.links.connected().map(({ nodeId }) => nodeId))) sinceMs = null;
+        else if (now - (sinceMs ??= now) >= ORPHANED_MS)
+          reject(
+            new DbError(
+              'EPOCH_ORPHANED',
+              `epoch ${this.epoch} cannot begin: no storage node that is connected has the log up to ${formatLsn(this.startLsn)}`,
+              {
+                reaction: 'retry',
+                hint: 'Start the missing storage nodes; look at them with: aurora status',
+              },
+            ),
+          );
+      }, ORPHANED_LOOK_MS);
+    });
+    try {
+      await Promise.race([this.committed(target, timeoutMs), orphaned]);
+    } finally {
+      clearInterval(look);
+    }
   }
 
   /**

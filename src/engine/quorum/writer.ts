@@ -173,6 +173,17 @@ export class WriterCore {
     return able.sort((a, b) => b.scl - a.scl).map((n) => n.nodeId);
   }
 
+  /**
+   * Whether this epoch cannot begin with these nodes: all of them have said what they hold, none holds the log up to the epoch's start, and so the donor, or
+   * whoever else does, is away. They may elect a writer whose epoch begins where their log ends, if there are enough of them.
+   */
+  isOrphaned(connected: readonly string[]): boolean {
+    if (this.current !== 'leading' || this.commit >= this.start) return false;
+    const voters = connected.filter((id) => this.config.isVoter(id));
+    if (voters.length < this.config.electQuorum || !voters.every((id) => this.node(id).started)) return false;
+    return !this.sources(lsn(this.start - 1)).some((id) => connected.includes(id));
+  }
+
   promiseRequest(): PromiseRequest {
     return { epoch: this.epoch, writerId: this.writerId, ...this.configurationText };
   }
