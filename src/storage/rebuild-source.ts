@@ -43,10 +43,14 @@ export class RebuildSource {
 
   /** Healthy peers, the one in use first, then the most advanced; in need, the damaged ones if there are no others. */
   candidates(): ReadyPeer[] {
-    const healthy = this.those(({ rebuild, ingestError }) => rebuild === null && ingestError === null);
+    const healthy = this.healthy();
     if (healthy.length > 0) return healthy;
     const limping = this.those(({ rebuild }) => rebuild !== null && rebuild.cause !== null);
     return this.isInNeed(limping.length) ? limping : [];
+  }
+
+  private healthy(): ReadyPeer[] {
+    return this.those(({ rebuild, ingestError }) => rebuild === null && ingestError === null);
   }
 
   /**
@@ -61,13 +65,14 @@ export class RebuildSource {
 
   /**
    * Whether damaged pages that were set aside are wanted again: all nodes are there and none has pages, for each took another for whole; or a page can
-   * be read nowhere, and a peer has none either. Between the nodes there may be a whole copy of each page.
+   * be read nowhere, and a peer has none either, or no peer is whole. Between the nodes there may be a whole copy of each page, which a damaged peer that is
+   * behind cannot give to a rebuild that is further.
    */
   needsWhatIsAside(pageUnreadable: boolean): boolean {
     const { all, connected } = this.peers();
     const without = connected.filter(({ status }) => status.appliedLsn === 0);
     if (all.length > 0 && without.length === all.length) return true;
-    return pageUnreadable && without.length > 0;
+    return pageUnreadable && (without.length > 0 || this.healthy().length === 0);
   }
 
   private those(able: (status: ReadyPeer['status']) => boolean): ReadyPeer[] {
