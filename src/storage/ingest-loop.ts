@@ -47,6 +47,8 @@ export class IngestLoop {
   busyMs = 0;
   error: NodeStatus['ingestError'] = null;
   private decoder: WalStreamDecoder | null = null;
+  /** Log that is read from the disk while what precedes it is ingested. */
+  private ahead: { readonly begin: Lsn; readonly bytes: Promise<Buffer> } | null = null;
   private running: Promise<void> | null = null;
   private linger: NodeJS.Timeout | undefined;
   private sliceRecords = SLICE_RECORDS_MIN;
@@ -88,6 +90,7 @@ export class IngestLoop {
   /** The log was cut: what was read beyond `at` is void. */
   cut(at: Lsn): void {
     if (this.decoder && this.decoder.pushedLsn > at) this.decoder = null;
+    this.ahead = null;
   }
 
   /** The page store cannot be written at present: nothing is lost, and reset() goes on. */
@@ -140,13 +143,9 @@ export class IngestLoop {
         await turn();
         continue;
       }
-      const begin = decoder.pushedLsn;
       let bytes: Buffer;
       try {
-        const end = lsn(Math.min(target, begin + this.options.readBytes));
-        // Recent log is in memory; only for the older there is a disk to wait for.
-        bytes =
-          begin >= this.log.cachedFrom ? this.log.read(begin, end) : await this.log.readAsync(begin, end);
+        bytes = await this.read(decoder.pushedLsn, target);
       } catch (err) {
         if (!isDbError(err, 'LOG_DAMAGED')) throw err;
         this.options.onDamage(err);
@@ -163,6 +162,26 @@ export class IngestLoop {
         if (more) await turn();
       }
     }
+  }
+
+  /** The next piece of [begin, target). The one behind it is asked of the disk at the same time. */
+  private async read(begin: Lsn, target: Lsn): Promise<Buffer> {
+    const { ahead } = this;
+    this.ahead = null;
+    const bytes = await (ahead?.begin === begin ? ahead.bytes : this.readFrom(begin, target));
+    const next = lsn(begin + bytes.length);
+    if (next < target && next < this.log.cachedFrom) {
+      const following = Promise.resolve(this.readFrom(next, target));
+      following.catch(() => undefined); // thrown where it is awaited; if it never is, it is read again
+      this.ahead = { begin: next, bytes: following };
+    }
+    return bytes;
+  }
+
+  /** Recent log is in memory; only for the older there is a disk to wait for. */
+  private readFrom(begin: Lsn, target: Lsn): Buffer | Promise<Buffer> {
+    const end = lsn(Math.min(target, begin + this.options.readBytes));
+    return begin >= this.log.cachedFrom ? this.log.read(begin, end) : this.log.readAsync(begin, end);
   }
 
   private get active(): boolean {

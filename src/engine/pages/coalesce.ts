@@ -16,36 +16,19 @@ import type { BlockRef, WalRecord } from '../wal/types.js';
 import { applySlruDelta } from './effects/slru.js';
 import type { SlruName } from './effects/types.js';
 import type { Fork } from './forks.js';
+import { PageStates, type PageState } from './page-state.js';
 import type { CoalescePolicy, PageKey } from './types.js';
 import { applyMapChange } from './values.js';
 
 export const DEFAULT_POLICY: CoalescePolicy = { kind: 'background', pageDeltas: 32, slruDeltas: 128 };
 
 /** A page whose image is due. */
-export type DuePage = { readonly chain: PageChain } & (
+export type DuePage = { readonly chain: PageState } & (
   | { readonly kind: 'page'; readonly key: PageKey }
   | { readonly kind: 'slru'; readonly slru: SlruName; readonly pageno: number }
 );
 
-/** What is known of a page since its last base. */
-export interface PageChain {
-  deltas: number;
-  /** The page as of `version`, if it is kept. */
-  page: Buffer | null;
-  version: Lsn;
-  /** Touched since the hand of the clock came by. */
-  used: boolean;
-  /** Waits among the pages that are due. */
-  due: boolean;
-}
-
-/** Chains of one fork or SLRU; `round` tells those from before the last purge. */
-export interface DeltaCounts {
-  round: number;
-  readonly byPage: Map<number, PageChain>;
-}
-
-const MAX_COUNTED_PAGES = 200_000;
+const MAX_KNOWN_PAGES = 200_000;
 const OVERDUE = 8;
 /** Pages that may be due while ingest is busy. Beyond, their images are written with each batch. */
 const MAX_DUE = 20_000;
@@ -56,19 +39,18 @@ const MAX_KEPT_PAGES = 8192;
  * rebuilt would be for nothing.
  */
 const FULL_PAGE_RECORD = BLCKSZ / 2;
-const NO_VERSION = 0 as Lsn;
 
 export class CoalesceQueue {
   private due: DuePage[] = [];
   private overdue: DuePage[] = [];
   private round = 0;
-  private counted = 0;
-  private readonly slrus = new Map<SlruName, DeltaCounts>();
+  private readonly known = { pages: 0 };
+  private readonly slrus = new Map<SlruName, PageStates>();
   private readonly pageDeltas: number;
   private readonly slruDeltas: number;
   private readonly patience: number;
   /** Chains whose page is kept, in a ring; the hand frees the first one not used since it last came by. */
-  private readonly kept: PageChain[] = [];
+  private readonly kept: PageState[] = [];
   private hand = 0;
   private spare: Buffer | null = null;
 
@@ -85,11 +67,28 @@ export class CoalesceQueue {
     return this.due.length + this.overdue.length;
   }
 
+  /** What is known of the page. Valid until trim() or forget(). */
+  page(fork: Fork, blkno: number): PageState {
+    return (fork.pages = this.states(fork.pages)).at(blkno);
+  }
+
+  /** As page(). */
+  slruPage(slru: SlruName, pageno: number): PageState {
+    const states = this.states(this.slrus.get(slru) ?? null);
+    this.slrus.set(slru, states);
+    return states.at(pageno);
+  }
+
+  /** Makes room, if need be. Nothing may be pending. */
+  trim(): void {
+    if (this.known.pages > MAX_KNOWN_PAGES) this.purge();
+  }
+
   /** A record, which has passed assertReplayable(), changed the page; with `block.willInit` it began it. */
-  recordDelta(fork: Fork, rec: WalRecord, block: BlockRef): void {
+  recordDelta(fork: Fork, chain: PageState, rec: WalRecord, block: BlockRef): void {
     if (this.policy.kind === 'lazy') return;
-    if (block.willInit) this.pageBase(fork, block.blkno);
-    const chain = this.pageDelta(fork, block.blkno)!;
+    if (block.willInit) this.base(chain);
+    this.pageDelta(fork, chain);
     if (block.willInit && rec.raw.length <= FULL_PAGE_RECORD) this.keep(chain, this.blank());
     if (chain.page === null) return;
     try {
@@ -103,18 +102,19 @@ export class CoalesceQueue {
   }
 
   /** A change of a visibility map page, as stored under `kind`. */
-  mapDelta(fork: Fork, blkno: number, at: Lsn, kind: number, value: Buffer): void {
-    const chain = this.pageDelta(fork, blkno);
-    if (!chain?.page) return;
+  mapDelta(fork: Fork, chain: PageState, at: Lsn, kind: number, value: Buffer): void {
+    if (this.policy.kind === 'lazy') return;
+    this.pageDelta(fork, chain);
+    if (!chain.page) return;
     // Readers apply what one record did to a page in the order of the kinds, not in the order in which it comes here.
     if (chain.version === at) chain.page = null;
     else this.change(chain, at, (page) => applyMapChange(page, kind, value));
   }
 
-  slruDelta(slru: SlruName, pageno: number, at: Lsn, parts: readonly Buffer[]): void {
+  slruDelta(slru: SlruName, chain: PageState, at: Lsn, parts: readonly Buffer[]): void {
     if (this.policy.kind === 'lazy') return;
-    const chain = this.slruChain(slru, pageno);
-    if (this.countDelta(chain, this.slruDeltas)) this.enqueue({ kind: 'slru', chain, slru, pageno });
+    if (this.countDelta(chain, this.slruDeltas))
+      this.enqueue({ kind: 'slru', chain, slru, pageno: chain.pageno });
     if (!chain.page) return;
     if (chain.version === at) chain.page = null;
     else
@@ -124,64 +124,47 @@ export class CoalesceQueue {
   }
 
   /** The SLRU page is all zeros from `at` on. */
-  slruZero(slru: SlruName, pageno: number, at: Lsn): void {
-    this.slruBase(slru, pageno);
+  slruZero(chain: PageState, at: Lsn): void {
+    this.base(chain);
     if (this.policy.kind === 'lazy') return;
-    const chain = this.slruChain(slru, pageno);
     this.keep(chain, this.blank());
     chain.version = at;
   }
 
   /** The page has a base now. */
-  pageBase(fork: Fork, blkno: number): void {
-    const chain = fork.deltas?.byPage.get(blkno);
-    if (!chain) return;
-    this.end(chain);
-    fork.deltas!.byPage.delete(blkno);
-    this.counted--;
+  base(chain: PageState): void {
+    chain.page = null;
+    chain.deltas = 0;
   }
 
   /** The page has got an image, which is stored as so many bytes. `page` is given away. */
-  pageImage(fork: Fork, blkno: number, page: Buffer, stored: number, at: Lsn): void {
-    this.pageBase(fork, blkno);
+  pageImage(chain: PageState, page: Buffer, stored: number, at: Lsn): void {
+    this.base(chain);
     if (this.policy.kind === 'lazy' || stored > FULL_PAGE_RECORD) return;
-    const chain = this.chain((fork.deltas = this.counts(fork.deltas)), blkno);
     this.keep(chain, page);
     chain.version = at;
   }
 
-  slruBase(slru: SlruName, pageno: number): void {
-    const byPage = this.slrus.get(slru)?.byPage;
-    const chain = byPage?.get(pageno);
-    if (!chain) return;
-    this.end(chain);
-    byPage!.delete(pageno);
-    this.counted--;
-  }
-
   /** The page as it is kept, null if it is not. A view: use it before the next record. */
   keptPage(fork: Fork, blkno: number): { page: Buffer; version: Lsn } | null {
-    const chain = fork.deltas?.round === this.round ? fork.deltas.byPage.get(blkno) : undefined;
-    return chain?.page ? { page: chain.page, version: chain.version } : null;
+    return this.keptAmong(fork.pages, blkno);
   }
 
   /** As keptPage(). */
   keptSlruPage(slru: SlruName, pageno: number): { page: Buffer; version: Lsn } | null {
-    const counts = this.slrus.get(slru);
-    const chain = counts?.round === this.round ? counts.byPage.get(pageno) : undefined;
-    return chain?.page ? { page: chain.page, version: chain.version } : null;
+    return this.keptAmong(this.slrus.get(slru) ?? null, pageno);
   }
 
   /** An image of the page as of `version` has been written: the chain begins anew, on a page that is kept from now on. */
   coalesced(fork: Fork, blkno: number, page: Readonly<Buffer>, version: Lsn): void {
-    this.begunAnew(this.chain((fork.deltas = this.counts(fork.deltas)), blkno), page, version);
+    this.begunAnew(this.page(fork, blkno), page, version);
   }
 
   slruCoalesced(slru: SlruName, pageno: number, page: Readonly<Buffer>, version: Lsn): void {
-    this.begunAnew(this.slruChain(slru, pageno), page, version);
+    this.begunAnew(this.slruPage(slru, pageno), page, version);
   }
 
-  private begunAnew(chain: PageChain, page: Readonly<Buffer>, version: Lsn): void {
+  private begunAnew(chain: PageState, page: Readonly<Buffer>, version: Lsn): void {
     chain.deltas = 0;
     if (chain.page === null) {
       const own = this.blank();
@@ -225,13 +208,13 @@ export class CoalesceQueue {
     this.purge();
   }
 
-  private end(chain: PageChain): void {
-    chain.page = null;
-    chain.deltas = 0;
+  private keptAmong(states: PageStates | null, pageno: number): { page: Buffer; version: Lsn } | null {
+    const chain = states?.round === this.round ? states.find(pageno) : undefined;
+    return chain?.page ? { page: chain.page, version: chain.version } : null;
   }
 
   /** Changes a page that is kept, as recordDelta() does. */
-  private change(chain: PageChain, at: Lsn, apply: (page: Buffer) => void): void {
+  private change(chain: PageState, at: Lsn, apply: (page: Buffer) => void): void {
     try {
       apply(chain.page!);
       chain.version = at;
@@ -241,24 +224,15 @@ export class CoalesceQueue {
     }
   }
 
-  private slruChain(slru: SlruName, pageno: number): PageChain {
-    const counts = this.counts(this.slrus.get(slru) ?? null);
-    this.slrus.set(slru, counts);
-    return this.chain(counts, pageno);
-  }
-
-  private pageDelta(fork: Fork, blkno: number): PageChain | null {
-    if (this.policy.kind === 'lazy') return null;
-    const chain = this.chain((fork.deltas = this.counts(fork.deltas)), blkno);
-    if (this.countDelta(chain, this.pageDeltas)) {
-      const { spcOid, dbOid, relNumber } = fork;
-      this.enqueue({ kind: 'page', chain, key: { spcOid, dbOid, relNumber, fork: fork.fork, blkno } });
-    }
-    return chain;
+  private pageDelta(fork: Fork, chain: PageState): void {
+    if (!this.countDelta(chain, this.pageDeltas)) return;
+    const { spcOid, dbOid, relNumber } = fork;
+    const key = { spcOid, dbOid, relNumber, fork: fork.fork, blkno: chain.pageno };
+    this.enqueue({ kind: 'page', chain, key });
   }
 
   /** Whether the chain has just become due or overdue. */
-  private countDelta(chain: PageChain, limit: number): boolean {
+  private countDelta(chain: PageState, limit: number): boolean {
     const deltas = ++chain.deltas;
     return deltas === limit * this.patience || (deltas === limit && !chain.due);
   }
@@ -277,19 +251,8 @@ export class CoalesceQueue {
     return kind === 'page' ? this.pageDeltas : this.slruDeltas;
   }
 
-  private counts(known: DeltaCounts | null): DeltaCounts {
-    if (known?.round === this.round) return known;
-    return { round: this.round, byPage: new Map() };
-  }
-
-  private chain(counts: DeltaCounts, page: number): PageChain {
-    let chain = counts.byPage.get(page);
-    if (!chain) {
-      if (++this.counted > MAX_COUNTED_PAGES) this.purge();
-      chain = { deltas: 0, page: null, version: NO_VERSION, used: false, due: false };
-      counts.byPage.set(page, chain);
-    }
-    return chain;
+  private states(before: PageStates | null): PageStates {
+    return before?.round === this.round ? before : new PageStates(this.round, this.known);
   }
 
   /** A zeroed page, of a chain that was pushed out if there is one. */
@@ -299,7 +262,7 @@ export class CoalesceQueue {
     return page.fill(0);
   }
 
-  private keep(chain: PageChain, page: Buffer): void {
+  private keep(chain: PageState, page: Buffer): void {
     chain.page = page;
     chain.used = true;
     if (this.kept.length < MAX_KEPT_PAGES) {
@@ -326,6 +289,6 @@ export class CoalesceQueue {
     this.hand = 0;
     this.spare = null;
     this.round++;
-    this.counted = 0;
+    this.known.pages = 0;
   }
 }

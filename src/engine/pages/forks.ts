@@ -21,11 +21,11 @@ import {
   writeInvertedLsn,
   writeRelPrefix,
 } from './keys.js';
-import type { DeltaCounts } from './coalesce.js';
+import type { PageState, PageStates } from './page-state.js';
 import type { Rocks, RocksBatch } from './rocks.js';
 import { newestOfEach } from './scan.js';
 import type { BranchId, RelationFork } from './types.js';
-import type { PageOwner, PendingVersion } from './version-puts.js';
+import type { PageOwner } from './version-puts.js';
 
 export interface Floor {
   readonly fromBlock: number;
@@ -62,8 +62,9 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
   changedAt: Lsn = INVALID_LSN;
   /** Changed, but not yet put into the batch. */
   dirty = false;
-  /** Deltas since the last image, by block; see coalesce.ts. */
-  deltas: DeltaCounts | null = null;
+  /** What ingest knows of its pages. */
+  pages: PageStates | null = null;
+  readonly touched: PageState[] = [];
   /** Another fork with the same slot in the table. */
   next: Fork | null = null;
   readonly spcOid: number;
@@ -74,7 +75,6 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
   /** See PageOwner: grows before and after what a record does to the fork, so that no run lies on both sides of it. */
   era = 0;
   readonly order: number;
-  pending: Map<number, PendingVersion> | null = null;
 
   constructor(
     readonly branch: BranchId,
@@ -98,7 +98,7 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
     this.nblocks = 0;
     this.since = at;
     this.floors = NO_FLOORS;
-    this.deltas = null;
+    this.pages = null;
     this.change(at);
   }
 
@@ -106,7 +106,7 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
     this.exists = false;
     this.nblocks = 0;
     this.floors = NO_FLOORS;
-    this.deltas = null;
+    this.pages = null;
     this.change(at);
   }
 

@@ -213,6 +213,7 @@ export class Ingester {
     const json = Buffer.from(JSON.stringify(this.loadedControl()));
     this.store.parts.facts.put(this.batch, this.branch, FactClass.control, EMPTY_ID, this.endLsn, json);
     this.store.commit(this.batch, { appliedLsn: this.endLsn, lastRecordLsn: this.lastRecordLsn });
+    this.queue.trim();
     this.written();
   }
 

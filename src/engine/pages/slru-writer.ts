@@ -5,6 +5,7 @@ import { slruDeltaIsWhole, SLRU_PAGES_PER_SEGMENT, slruSegmentPrecedes } from '.
 import type { SlruName } from './effects/types.js';
 import { rangesHave, rangesWith, rangesWithout, type PageRange } from './facts.js';
 import { Kind, SlruVersionKey } from './keys.js';
+import type { PageState } from './page-state.js';
 import type { StoreParts } from './parts.js';
 import type { RocksBatch } from './rocks.js';
 import type { BranchId } from './types.js';
@@ -67,12 +68,13 @@ export class SlruWriter {
     if (this.deltas.length > 0) {
       for (const { slru, pageno, parts } of this.deltas) {
         this.add(slru, pageno);
+        const page = this.queue.slruPage(slru, pageno);
         if (parts.length === 1 && slruDeltaIsWhole(parts[0]!)) {
-          this.put(slru, pageno, at, Kind.zero, EMPTY_VALUE);
-          this.queue.slruZero(slru, pageno, at);
+          this.put(slru, page, at, Kind.zero, EMPTY_VALUE);
+          this.queue.slruZero(page, at);
         } else {
-          this.put(slru, pageno, at, Kind.slruDelta, encodeParts(parts));
-          this.queue.slruDelta(slru, pageno, at, parts);
+          this.put(slru, page, at, Kind.slruDelta, encodeParts(parts));
+          this.queue.slruDelta(slru, page, at, parts);
         }
       }
       this.deltas.length = 0;
@@ -106,15 +108,16 @@ export class SlruWriter {
   /** A page that comes back later starts as zeros. */
   private drop(slru: SlruName, first: number, last: number, at: Lsn): void {
     for (let pageno = first; pageno <= last; pageno++) {
-      this.put(slru, pageno, at, Kind.zero, EMPTY_VALUE);
-      this.queue.slruBase(slru, pageno);
+      const page = this.queue.slruPage(slru, pageno);
+      this.put(slru, page, at, Kind.zero, EMPTY_VALUE);
+      this.queue.base(page);
     }
     this.existing.set(slru, rangesWithout(this.pages(slru), first, last));
     this.changed.add(slru);
   }
 
-  private put(slru: SlruName, pageno: number, at: Lsn, kind: number, value: Buffer): void {
-    this.puts.slru(slru, pageno, at, kind, value);
+  private put(slru: SlruName, page: PageState, at: Lsn, kind: number, value: Buffer): void {
+    this.puts.slru(slru, page, at, kind, value);
     this.parts.counters.versionsWritten++;
   }
 }

@@ -119,7 +119,10 @@ export function hasCheckImages(rec: WalRecord): boolean {
 export function withoutCheckImages(rec: WalRecord): Buffer {
   return encodeRecord({
     ...rec,
+    mainData: rec.mainData,
     info: rec.info & ~XLR_CHECK_CONSISTENCY,
-    blocks: rec.blocks.map((block) => (block.applyImage ? block : { ...block, image: null })),
+    blocks: rec.blocks.map((block) =>
+      block.applyImage ? block : { ...block, data: block.data, image: null },
+    ),
   });
 }

@@ -6,6 +6,7 @@
 import type { Lsn } from '../lsn.js';
 import type { SlruName } from './effects/types.js';
 import { Kind, slruNumber, SlruVersionKey, type VersionedKey } from './keys.js';
+import { PendingVersion, type PageState, type PageStates } from './page-state.js';
 import type { RocksBatch } from './rocks.js';
 import { encodeRun, fitsRun, fitsSpan, RUN_BYTES_MAX, RUN_DELTAS_MAX } from './runs.js';
 import type { BranchId } from './types.js';
@@ -16,22 +17,12 @@ export interface PageOwner {
   readonly order: number;
   /** Deltas of one page from before and after a change of this number are not put together. */
   readonly era: number;
-  /** By page, the newest version that is not in the batch yet; null: there are none. For VersionPuts only. */
-  pending: Map<number, PendingVersion> | null;
+  /** Pages with versions that are not in the batch yet. For VersionPuts only. */
+  readonly touched: PageState[];
+  /** Where those that need not be known any longer can be released. */
+  readonly pages: PageStates | null;
   /** Key of one page's versions, lent until the next call. */
   versionKey(pageno: number): VersionedKey;
-}
-
-/** Linked from the newest version of a page to older ones, in the order of their keys. */
-export class PendingVersion {
-  older: PendingVersion | null = null;
-
-  constructor(
-    readonly at: Lsn,
-    readonly kind: number,
-    readonly era: number,
-    public value: Buffer,
-  ) {}
 }
 
 /** Beyond the order of any fork. */
@@ -40,7 +31,8 @@ const SLRU_ORDER = 2 ** 40;
 class SlruOwner implements PageOwner {
   readonly era = 0;
   readonly order: number;
-  pending: Map<number, PendingVersion> | null = null;
+  readonly touched: PageState[] = [];
+  readonly pages = null;
   private readonly key = new SlruVersionKey();
 
   constructor(
@@ -63,42 +55,61 @@ export class VersionPuts {
   constructor(private readonly branch: BranchId) {}
 
   /** `value` must not change until flush(). `at` is not before that of any version put earlier. */
-  page(owner: PageOwner, pageno: number, at: Lsn, kind: number, value: Buffer): void {
-    if (owner.pending === null) {
-      owner.pending = new Map();
-      this.owners.push(owner);
-    }
-    const newest = owner.pending.get(pageno);
-    if (newest === undefined || at !== newest.at || kind < newest.kind) {
+  page(owner: PageOwner, state: PageState, at: Lsn, kind: number, value: Buffer): void {
+    const newest = state.pending;
+    if (newest === null) {
+      if (owner.touched.length === 0) this.owners.push(owner);
+      owner.touched.push(state);
+      state.pending = new PendingVersion(at, kind, owner.era, value);
+    } else if (at !== newest.at || kind < newest.kind) {
       const version = new PendingVersion(at, kind, owner.era, value);
-      version.older = newest ?? null;
-      owner.pending.set(pageno, version);
+      version.older = newest;
+      state.pending = version;
     } else {
       insert(newest, at, kind, owner.era, value);
     }
   }
 
-  slru(slru: SlruName, pageno: number, at: Lsn, kind: number, value: Buffer): void {
+  slru(slru: SlruName, state: PageState, at: Lsn, kind: number, value: Buffer): void {
     let owner = this.slrus.get(slru);
     if (!owner) this.slrus.set(slru, (owner = new SlruOwner(this.branch, slru)));
-    this.page(owner, pageno, at, kind, value);
+    this.page(owner, state, at, kind, value);
   }
 
   flush(batch: RocksBatch): void {
     this.owners.sort((a, b) => a.order - b.order);
     for (const owner of this.owners) {
-      const pending = owner.pending!;
-      owner.pending = null;
-      for (const pageno of Float64Array.from(pending.keys()).sort())
-        putPage(batch, owner.versionKey(pageno), pending.get(pageno)!);
+      for (const key of inOrder(owner.touched)) {
+        const state = owner.touched[key % TOUCHED_MAX]!;
+        putPage(batch, owner.versionKey(state.pageno), state.pending!);
+        state.pending = null;
+        owner.pages?.release(state);
+      }
+      owner.touched.length = 0;
     }
     this.owners.length = 0;
   }
 
   forget(): void {
-    for (const owner of this.owners) owner.pending = null;
+    for (const owner of this.owners) {
+      for (const state of owner.touched) state.pending = null;
+      owner.touched.length = 0;
+    }
     this.owners.length = 0;
   }
+}
+
+/** 2^32 pages times this are exact as a number. A batch touches less, being a few megabytes of records. */
+const TOUCHED_MAX = 2 ** 21;
+
+/**
+ * Page times TOUCHED_MAX plus index, by page; two states of one page, from before and after it was forgotten, as they came. A sort of numbers needs no call for
+ * each comparison.
+ */
+function inOrder(touched: readonly PageState[]): Float64Array {
+  const keys = new Float64Array(touched.length);
+  for (let i = 0; i < keys.length; i++) keys[i] = touched[i]!.pageno * TOUCHED_MAX + i;
+  return keys.sort();
 }
 
 /** Puts a version of what `newest` is of, too, behind those of the same LSN that have a lower kind; in place of one that has the same key. */

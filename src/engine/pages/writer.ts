@@ -11,6 +11,7 @@ import type { CoalesceQueue } from './coalesce.js';
 import type { SlruName } from './effects/types.js';
 import type { Fork } from './forks.js';
 import { Kind } from './keys.js';
+import type { PageState } from './page-state.js';
 import type { StoreParts } from './parts.js';
 import type { RocksBatch } from './rocks.js';
 import { SlruWriter } from './slru-writer.js';
@@ -64,8 +65,9 @@ export class PageWriter {
         continue;
       }
       raw ??= hasCheckImages(rec) ? withoutCheckImages(rec) : rec.raw;
-      this.put(fork, block.blkno, rec.endLsn, block.willInit ? Kind.init : Kind.delta, raw);
-      this.queue.recordDelta(fork, rec, block);
+      const page = this.queue.page(fork, block.blkno);
+      this.put(fork, page, rec.endLsn, block.willInit ? Kind.init : Kind.delta, raw);
+      this.queue.recordDelta(fork, page, rec, block);
     }
   }
 
@@ -85,8 +87,7 @@ export class PageWriter {
     if (!fork.exists || blkno >= fork.nblocks) return;
     const value = Buffer.allocUnsafe(4);
     value.writeUInt32LE(nHeapBlocks, 0);
-    this.put(fork, blkno, at, Kind.vmTruncate, value);
-    this.queue.mapDelta(fork, blkno, at, Kind.vmTruncate, value);
+    this.mapChange(fork, blkno, at, Kind.vmTruncate, value);
   }
 
   relCreate(rel: RelFileLocator, forkNumber: number, at: Lsn): void {
@@ -110,12 +111,13 @@ export class PageWriter {
     if (!fork.exists || nblocks >= fork.nblocks) return;
     if (fork.nblocks - nblocks <= MAX_CUT_BLOCKS || fork.floors.length >= MAX_FLOORS) {
       for (let blkno = nblocks; blkno < fork.nblocks; blkno++) {
-        this.put(fork, blkno, at, Kind.zero, EMPTY_VALUE);
-        this.queue.pageBase(fork, blkno);
+        const page = this.queue.page(fork, blkno);
+        this.put(fork, page, at, Kind.zero, EMPTY_VALUE);
+        this.queue.base(page);
       }
     } else {
       fork.addFloor(nblocks, at);
-      fork.deltas = null;
+      fork.pages = null;
     }
     fork.resize(nblocks, at);
     this.dirty.push(fork);
@@ -137,10 +139,7 @@ export class PageWriter {
 
   /** To be called after each record: puts what was collected by page or fork. */
   endRecord(at: Lsn): void {
-    for (const { fork, blkno, value } of this.vmClears) {
-      this.put(fork, blkno, at, Kind.vmClear, value);
-      this.queue.mapDelta(fork, blkno, at, Kind.vmClear, value);
-    }
+    for (const { fork, blkno, value } of this.vmClears) this.mapChange(fork, blkno, at, Kind.vmClear, value);
     if (this.vmClears.length > 0) this.vmClears.length = 0;
     for (const fork of this.dirty) if (fork.dirty) this.parts.forks.put(this.batch, fork);
     if (this.dirty.length > 0) this.dirty.length = 0;
@@ -179,16 +178,23 @@ export class PageWriter {
   }
 
   private image(fork: Fork, rec: WalRecord, block: BlockRef): void {
-    const page = Buffer.alloc(BLCKSZ);
-    applyReplayable(page, rec, block, this.parts.redo);
-    const stored = encodeImage(page);
-    this.put(fork, block.blkno, rec.endLsn, Kind.image, stored);
+    const image = Buffer.alloc(BLCKSZ);
+    applyReplayable(image, rec, block, this.parts.redo);
+    const stored = encodeImage(image);
+    const page = this.queue.page(fork, block.blkno);
+    this.put(fork, page, rec.endLsn, Kind.image, stored);
     // What is stored may be the page itself, which must not change until then: but that is not a small one.
-    this.queue.pageImage(fork, block.blkno, page, stored.length, rec.endLsn);
+    this.queue.pageImage(page, image, stored.length, rec.endLsn);
   }
 
-  private put(fork: Fork, blkno: number, at: Lsn, kind: number, value: Buffer): void {
-    this.puts.page(fork, blkno, at, kind, value);
+  private mapChange(fork: Fork, blkno: number, at: Lsn, kind: number, value: Buffer): void {
+    const page = this.queue.page(fork, blkno);
+    this.put(fork, page, at, kind, value);
+    this.queue.mapDelta(fork, page, at, kind, value);
+  }
+
+  private put(fork: Fork, page: PageState, at: Lsn, kind: number, value: Buffer): void {
+    this.puts.page(fork, page, at, kind, value);
     this.parts.counters.versionsWritten++;
   }
 }

@@ -53,10 +53,14 @@ export interface DecodeOptions {
   crc?: boolean;
 }
 
-/** A constructor, so that all block references share one hidden class. */
+/**
+ * Constructors, so that all records and block references share a hidden class. What they have of the record's bytes is cut out when it is asked for: a view
+ * costs as much as decoding the rest, and ingest needs few of them.
+ */
 class Block implements BlockRef {
-  image: Buffer | null = null;
-  data: Buffer = EMPTY;
+  raw: Buffer = EMPTY;
+  imageAt = 0;
+  dataAt = 0;
   imageLength = 0;
   dataLength = 0;
   hasImage = false;
@@ -68,12 +72,51 @@ class Block implements BlockRef {
   dbOid = 0;
   relNumber = 0;
   blkno = 0;
+  private dataView: Buffer | null = null;
 
   constructor(
     readonly id: number,
     readonly fork: number,
     readonly willInit: boolean,
   ) {}
+
+  get image(): Buffer | null {
+    return this.hasImage ? this.raw.subarray(this.imageAt, this.imageAt + this.imageLength) : null;
+  }
+
+  get data(): Buffer {
+    if (this.dataLength === 0) return EMPTY;
+    return (this.dataView ??= this.raw.subarray(this.dataAt, this.dataAt + this.dataLength));
+  }
+}
+
+class Decoded implements WalRecord {
+  readonly xid: number;
+  readonly prevLsn: Lsn;
+  readonly info: number;
+  readonly rmid: number;
+  private mainView: Buffer | null = null;
+
+  constructor(
+    readonly startLsn: Lsn,
+    readonly endLsn: Lsn,
+    readonly raw: Buffer,
+    readonly blocks: readonly BlockRef[],
+    private readonly mainLength: number,
+    readonly origin: number,
+    readonly toplevelXid: number,
+  ) {
+    this.xid = u32(raw, 4);
+    this.prevLsn = u64(raw, 8) as Lsn;
+    this.info = raw[16]!;
+    this.rmid = raw[17]!;
+  }
+
+  /** Always the last part. */
+  get mainData(): Buffer {
+    if (this.mainLength === 0) return EMPTY;
+    return (this.mainView ??= this.raw.subarray(this.raw.length - this.mainLength));
+  }
 }
 
 /**
@@ -144,29 +187,13 @@ export function decodeRecord(raw: Buffer, startLsn: Lsn, endLsn: Lsn, options?: 
 
   if (blocks !== null) {
     for (const block of blocks) {
-      if (block.hasImage) {
-        block.image = raw.subarray(at, at + block.imageLength);
-        at += block.imageLength;
-      }
-      if (block.dataLength > 0) {
-        block.data = raw.subarray(at, at + block.dataLength);
-        at += block.dataLength;
-      }
+      block.raw = raw;
+      block.imageAt = at;
+      block.dataAt = at += block.imageLength;
+      at += block.dataLength;
     }
   }
-  return {
-    startLsn,
-    endLsn,
-    xid: u32(raw, 4),
-    prevLsn: u64(raw, 8) as Lsn,
-    info: raw[16]!,
-    rmid: raw[17]!,
-    blocks: blocks ?? NO_BLOCKS,
-    mainData: mainLength > 0 ? raw.subarray(at, at + mainLength) : EMPTY,
-    origin,
-    toplevelXid,
-    raw,
-  };
+  return new Decoded(startLsn, endLsn, raw, blocks ?? NO_BLOCKS, mainLength, origin, toplevelXid);
 }
 
 /** Parses the block header at `at` (its first 4 bytes are there) into `block`; returns the offset after it. */
