@@ -3,6 +3,7 @@ import { mkdirSync, openSync, closeSync, readFileSync, rmSync, writeFileSync, re
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { packageRoot } from './templates.js';
 import { DbError } from '../engine/errors.js';
 
 /**
@@ -47,13 +48,10 @@ function entryPoint(kind: DaemonKind): string[] {
     ...(process.env['AURORA_NODE_OPTIONS'] ?? '').split(/\s+/).filter(Boolean),
   ];
   const self = fileURLToPath(import.meta.url);
-  const sources = path.dirname(path.dirname(self));
-  const fromSources = self.endsWith('.ts') && process.env['AURORA_COMPILED_DAEMONS'] !== '1';
-  const compiled = self.endsWith('.ts') ? path.join(path.dirname(sources), 'dist', 'src') : sources;
-  const main = path.join(fromSources ? sources : compiled, kind, fromSources ? 'main.ts' : 'main.js');
-  return fromSources
-    ? [...extra, '--import', pathToFileURL(createRequire(self).resolve('tsx')).href, main]
-    : [...extra, '--enable-source-maps', main];
+  if (!self.endsWith('.ts') || process.env['AURORA_COMPILED_DAEMONS'] === '1')
+    return [...extra, '--enable-source-maps', path.join(packageRoot(), 'dist', 'src', kind, 'main.js')];
+  const loader = pathToFileURL(createRequire(self).resolve('tsx')).href;
+  return [...extra, '--import', loader, path.join(packageRoot(), 'src', kind, 'main.ts')];
 }
 
 /**

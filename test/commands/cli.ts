@@ -18,6 +18,8 @@ export interface CliOptions {
   env?: Record<string, string>;
   input?: string;
   cwd?: string;
+  /** Another copy of bin/run.js. */
+  program?: string;
   /** Run as this account (and group); only root can. */
   uid?: number;
   /** Told of the process once it runs. */
@@ -35,7 +37,7 @@ function cleanEnvironment(extra: Record<string, string>): NodeJS.ProcessEnv {
 }
 
 export async function aurora(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const child = spawn(process.execPath, [PROGRAM, ...args], {
+  const child = spawn(process.execPath, [options.program ?? PROGRAM, ...args], {
     env: cleanEnvironment(options.env ?? {}),
     cwd: options.cwd ?? os.tmpdir(),
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
