@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { LOADER } from '../helpers/loader.js';
 import { startPlainPostgres, type PlainPostgres } from '../helpers/plain-postgres.js';
 import { baseEnv, runProcess } from './harness.js';
 
-const PROGRAM = [process.execPath, '--import', 'tsx', fileURLToPath(new URL('run-psql.ts', import.meta.url))];
+const PROGRAM = [process.execPath, ...LOADER, fileURLToPath(new URL('run-psql.ts', import.meta.url))];
 
 describe('psql as a process', function () {
   this.timeout(30_000);

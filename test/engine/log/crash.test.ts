@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { lsn } from '../../../src/engine/lsn.js';
+import { LOADER } from '../../helpers/loader.js';
 import { START, open, pattern, random, withDir } from './helpers.js';
 
 const CHILD = fileURLToPath(new URL('./crash-child.ts', import.meta.url));
@@ -15,7 +16,7 @@ async function runAndKill(
   mode: string,
   delayMs: number,
 ): Promise<{ end: number; startLsn: number; epoch: number }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', CHILD, dir, mode], {
+  const child = spawn(process.execPath, [...LOADER, CHILD, dir, mode], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

@@ -8,6 +8,7 @@ import { isDbError } from '../../../src/engine/errors.js';
 import { nodeFs, type LogFs } from '../../../src/engine/log/index.js';
 import { ReadOnlyLog } from '../../../src/engine/log/read-only.js';
 import { lsn } from '../../../src/engine/lsn.js';
+import { LOADER } from '../../helpers/loader.js';
 import {
   IMPORT,
   START,
@@ -156,13 +157,9 @@ describe('LogStore.dropBefore', function () {
       const rnd = random(Date.now());
       let drops = 0;
       for (let round = 0; round < 4; round++) {
-        const child = spawn(
-          process.execPath,
-          ['--import', 'tsx', CHILD, dir, round === 0 ? 'create' : 'open'],
-          {
-            stdio: ['ignore', 'pipe', 'pipe'],
-          },
-        );
+        const child = spawn(process.execPath, [...LOADER, CHILD, dir, round === 0 ? 'create' : 'open'], {
+          stdio: ['ignore', 'pipe', 'pipe'],
+        });
         let out = '';
         let err = '';
         child.stdout.setEncoding('utf8').on('data', (text: string) => {

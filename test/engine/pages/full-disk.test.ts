@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { LOADER } from '../../helpers/loader.js';
 import { SmallDisk } from '../../helpers/small-disk.js';
 
 describe('page store on a full disk', function () {
@@ -17,7 +18,7 @@ describe('page store on a full disk', function () {
     mkdirSync(dir);
     const disk = await SmallDisk.create(dir, scratch, 64);
     const program = path.join(import.meta.dirname, '../../helpers/full-store.ts');
-    const child = spawn(process.execPath, ['--import', 'tsx', program, path.join(dir, 'pages')], {
+    const child = spawn(process.execPath, [...LOADER, program, path.join(dir, 'pages')], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, ...disk.environment },
     });

@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { promises as fs, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { LOADER } from '../../helpers/loader.js';
 import { recordCorpus } from '../../helpers/wal-corpus.js';
 import type { FuzzMessage } from './fuzz-child.js';
 import { RARE_RECORDS } from './rare-records.js';
@@ -62,7 +63,7 @@ describe('damaged WAL', function () {
     const args = [corpus, progress, String(seed), String(seconds), ...(only === undefined ? [] : [only])];
     const child = spawn(
       process.execPath,
-      ['--expose-gc', '--import', 'tsx', path.join(import.meta.dirname, 'fuzz-child.ts'), ...args],
+      ['--expose-gc', ...LOADER, path.join(import.meta.dirname, 'fuzz-child.ts'), ...args],
       { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
     );
     const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
