@@ -6,6 +6,7 @@ import { StorageClient } from '../../src/net/storage-client.js';
 import type { TestCluster } from './cluster.js';
 
 const RUN = 500;
+const LANES = 8;
 
 /**
  * Throws unless all nodes give the same relations and the same bytes of every page as of one LSN; gives how many pages were compared.
@@ -33,19 +34,30 @@ export async function assertSamePages(
     for (const client of clients) await client.waitApplied({ lsn, timeoutMs: 60_000 });
     const manifests = await Promise.all(clients.map((client) => client.manifest({ lsn })));
     for (const manifest of manifests) assert.deepEqual(manifest, manifests[0]);
-    for (const rel of manifests[0]!.relations) {
-      if (wanted !== null && !wanted.has(rel.relNumber)) continue;
-      for (let blkno = 0; blkno < rel.nblocks; blkno += RUN) {
-        const run = { ...rel, blkno, count: Math.min(RUN, rel.nblocks - blkno), lsn };
+    const runs = manifests[0]!.relations
+      .filter((rel) => wanted === null || wanted.has(rel.relNumber))
+      .flatMap((rel) => runsOf(rel.nblocks).map((run) => ({ ...rel, ...run, lsn })));
+    // Several at a time: a node under load takes long to answer one, and most relations are small.
+    const next = runs.values();
+    const lane = async (): Promise<void> => {
+      for (const run of next) {
         const [first, ...others] = await Promise.all(clients.map((client) => client.getPages(run)));
         for (const pages of others) assert.ok(pages.equals(first!), JSON.stringify(run));
         compared += run.count;
       }
-    }
+    };
+    await Promise.all(Array.from({ length: LANES }, lane));
   } finally {
     for (const client of clients) client.close();
   }
   return compared;
+}
+
+function runsOf(nblocks: number): { blkno: number; count: number }[] {
+  const runs = [];
+  for (let blkno = 0; blkno < nblocks; blkno += RUN)
+    runs.push({ blkno, count: Math.min(RUN, nblocks - blkno) });
+  return runs;
 }
 
 async function filesOf(cluster: TestCluster, tables: readonly string[]): Promise<Set<number>> {
