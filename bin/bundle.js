@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /**
- * Part of npm run build: all commands and the packages that they use, as one file, dist/cli/aurora.cjs. Most of a command's start was
+ * Part of npm run build: all commands and the packages that they use, as one file, dist/cli/aurora.cjs, and each daemon likewise, in
+ * dist/daemons/ (bin/daemon.js). Most of a command's start was
  * finding, reading and compiling some hundred small files, whatever it then did. The file is made of the sources, not of what tsc writes
  * to dist/: daemons, tests and whoever debugs use that, module by module.
  *
@@ -14,6 +15,7 @@ import { build } from 'esbuild';
 
 const ROOT = path.dirname(import.meta.dirname);
 const OUT = path.join(ROOT, 'dist', 'cli');
+const DAEMONS = path.join(ROOT, 'dist', 'daemons');
 
 /** Loaded from node_modules, when they are used at all. */
 const EXTERNAL = [
@@ -51,22 +53,16 @@ const commands = readdirSync(path.join(ROOT, 'commands'), { recursive: true })
     return `get ${JSON.stringify(id)}() { return require(${JSON.stringify(`./commands/${name}`)}).default; },`;
   });
 
-const { metafile } = await build({
-  stdin: {
-    contents: `export { execute } from '@oclif/core';\nexport { default as commandNotFound } from './src/cluster/command-not-found.ts';\nexport const COMMANDS = {\n${commands.join('\n')}\n};\n`,
-    resolveDir: ROOT,
-    sourcefile: 'main.js',
-  },
-  outfile: path.join(OUT, 'aurora.cjs'),
+/** What all bundles have in common. */
+const COMMON = {
   bundle: true,
   format: 'cjs',
   platform: 'node',
   target: 'node20',
   external: EXTERNAL,
-  plugins: [liveViews],
   // Names stay as they are, for stack traces.
   minifyWhitespace: true,
-  // ASCII, so that a byte is a character: bin/run.js reads it as latin1, which costs V8 half the memory and no decoding.
+  // ASCII, so that a byte is a character: bin/with-code.js reads it as latin1, which costs V8 half the memory and no decoding.
   charset: 'ascii',
   sourcemap: true,
   sourcesContent: false,
@@ -75,13 +71,34 @@ const { metafile } = await build({
   define: { 'import.meta.url': 'importMetaUrl' },
   metafile: true,
   logLevel: 'warning',
+};
+
+const commandsMade = await build({
+  ...COMMON,
+  stdin: {
+    contents: `export { execute } from '@oclif/core';\nexport { default as commandNotFound } from './src/cluster/command-not-found.ts';\nexport const COMMANDS = {\n${commands.join('\n')}\n};\n`,
+    resolveDir: ROOT,
+    sourcefile: 'main.js',
+  },
+  outfile: path.join(OUT, 'aurora.cjs'),
+  plugins: [liveViews],
+});
+const daemonsMade = await build({
+  ...COMMON,
+  entryPoints: ['storage', 'compute'].map((kind) => ({
+    in: path.join(ROOT, 'src', kind, 'main.ts'),
+    out: kind,
+  })),
+  outdir: DAEMONS,
+  outExtension: { '.js': '.cjs' },
 });
 writeFileSync(path.join(OUT, 'live.cjs'), LIVE);
 // What V8 compiled of earlier bundles.
-for (const name of readdirSync(OUT)) if (name.includes('.code')) rmSync(path.join(OUT, name));
+for (const folder of [OUT, DAEMONS])
+  for (const name of readdirSync(folder)) if (name.includes('.code')) rmSync(path.join(folder, name));
 
-/** The licences of the packages whose code is now in the bundle. */
-function licences() {
+/** The licences of the packages whose code is now in these bundles. */
+function licences({ metafile }) {
   const packages = new Set();
   for (const input of Object.keys(metafile.inputs)) {
     const [folder] = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input) ?? [];
@@ -96,4 +113,5 @@ function licences() {
     return `== ${name} ${version}, ${license}\n\n${text}\n`;
   });
 }
-writeFileSync(path.join(OUT, 'LICENSES.txt'), licences().join('\n'));
+writeFileSync(path.join(OUT, 'LICENSES.txt'), licences(commandsMade).join('\n'));
+writeFileSync(path.join(DAEMONS, 'LICENSES.txt'), licences(daemonsMade).join('\n'));

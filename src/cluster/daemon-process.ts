@@ -49,7 +49,7 @@ function entryPoint(kind: DaemonKind): string[] {
   ];
   const self = fileURLToPath(import.meta.url);
   if (!self.endsWith('.ts') || process.env['AURORA_COMPILED_DAEMONS'] === '1')
-    return [...extra, '--enable-source-maps', path.join(packageRoot(), 'dist', 'src', kind, 'main.js')];
+    return [...extra, path.join(packageRoot(), 'bin', 'daemon.js'), kind];
   const loader = pathToFileURL(createRequire(self).resolve('tsx')).href;
   return [...extra, '--import', loader, path.join(packageRoot(), 'src', kind, 'main.ts')];
 }

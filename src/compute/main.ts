@@ -4,6 +4,7 @@
  *
  * Exit status: 0 stopped, 1 could not start or go on, 3 fenced by another writer.
  */
+import { pathToFileURL } from 'node:url';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { daemonLog } from '../net/daemon-log.js';
 import { loadComputeConfig } from './config.js';
@@ -12,11 +13,12 @@ import { ComputeDaemon } from './daemon.js';
 const EXIT_FAILED = 1;
 const EXIT_FENCED = 3;
 
-async function main(): Promise<number> {
+/** Runs until it is stopped; gives the exit status. */
+export async function run(args: readonly string[]): Promise<number> {
   process.umask(0o022); // PostgreSQL's account must read some of it; nobody else writes
   const log = daemonLog('compute', process.env['AURORA_LOG_LEVEL'] ?? 'info', {});
   try {
-    const config = loadComputeConfig(process.argv[2] ?? '');
+    const config = loadComputeConfig(args[0] ?? '');
     log.level = config.logLevel;
     const daemon = await ComputeDaemon.create(config, log);
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => daemon.stop('fast'));
@@ -45,6 +47,8 @@ async function tell(message: object): Promise<void> {
   if (process.connected) await new Promise<void>((resolve) => process.send!(message, () => resolve()));
 }
 
-const status = await main();
-if (process.connected) process.disconnect();
-process.exit(status);
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href)
+  void run(process.argv.slice(2)).then((status) => {
+    if (process.connected) process.disconnect();
+    process.exit(status);
+  });

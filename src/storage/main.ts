@@ -20,7 +20,7 @@ const LOG_BACKLOG_BYTES = 1024 * 1024;
  * It serves once it has sent {type: 'ready', pid, port} to its parent (when forked with an IPC channel) and written the same to `readyFile`;
  * a failed start is told as {type: 'failed', code, message, hint}.
  */
-export async function runStorageNode(args: string[]): Promise<number> {
+export async function run(args: readonly string[]): Promise<number> {
   // From the start: whoever hears that we are ready may end us in the same moment.
   const signal = new Promise<NodeJS.Signals>((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
@@ -83,4 +83,4 @@ function notifyReady(readyFile: string, port: number): void {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href)
-  process.exit(await runStorageNode(process.argv.slice(2)));
+  void run(process.argv.slice(2)).then((status) => process.exit(status));

@@ -209,7 +209,7 @@ export function spawnNode(configFile: string, stderr: 'ignore' | 'pipe' = 'ignor
   const root = path.join(import.meta.dirname, '../..');
   const entry =
     process.env['AURORA_COMPILED_DAEMONS'] === '1'
-      ? [path.join(root, 'dist/src/storage/main.js')]
+      ? [path.join(root, 'bin/daemon.js'), 'storage']
       : ['--import', 'tsx', path.join(root, 'src/storage/main.ts')];
   return spawn(process.execPath, [...entry, configFile], {
     stdio: ['ignore', 'ignore', stderr, 'ipc'],
