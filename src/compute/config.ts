@@ -4,6 +4,7 @@ import { DEFAULT_FAILOVER_TIMES } from '../engine/computes/policy.js';
 import { COMPUTE_ROLES, type ComputeRole } from '../engine/computes/types.js';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { environmentSettings } from '../net/environment-settings.js';
+import { isRoutes, routed, type Routes } from '../net/routes.js';
 import type { ThrottleOptions } from './throttle.js';
 import { parseConfiguration, type Configuration } from '../engine/quorum/membership.js';
 import { requireTls, tlsFilesOf, type TlsFiles } from '../net/tls.js';
@@ -34,6 +35,8 @@ export interface ComputeConfig {
   allowPlaintext: boolean;
   storage: StorageNodeEndpoint[];
   quorum: { voters: number; write: number; read: number };
+  /** How this compute reaches storage nodes; see Routes. */
+  routes: Routes;
   /** Goes before `storage` and `quorum`; null: those, for ever. */
   configuration: Configuration | null;
   superuser: string;
@@ -61,6 +64,7 @@ const DEFAULTS = {
   yields: false,
   host: '127.0.0.1',
   configuration: null,
+  routes: {},
   tls: null,
   allowPlaintext: false,
   pgBindir: null,
@@ -132,9 +136,10 @@ export function loadComputeConfig(file: string): ComputeConfig {
     if (typeof node?.id !== 'string' || typeof node.host !== 'string' || !isPort(node.port))
       throw bad('storage', 'a list of { id, host, port }');
   }
+  if (!isRoutes(config.routes, isPort)) throw bad('routes', 'an object of { host, port } by node id');
   if (typeof config.allowPlaintext !== 'boolean') throw bad('allowPlaintext', 'true or false');
   config.tls = tlsFilesOf(config.tls, (name) => path.resolve(path.dirname(file), name));
-  for (const node of config.storage)
+  for (const node of routed(config.storage, config.routes))
     requireTls(`storage node ${node.id}:`, node.host, config.tls, config.allowPlaintext);
   if (new Set(config.storage.map((node) => node.id)).size !== voters)
     throw bad('storage', 'a list of nodes with different ids');

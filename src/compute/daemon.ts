@@ -92,8 +92,12 @@ export class ComputeDaemon {
     await probePagein(pageinLibrary, install);
     const dirs = computeDirs(config.dir, config.socketDir, config.name);
     await evictFormerPostgres(dirs.current, config.socketDir, config.port, log);
-    const { volumeId, name: clientId, configuration } = config;
-    const links = new StorageLinks(config.storage, { secret, tls, volumeId, clientId, log }, configuration);
+    const { volumeId, name: clientId, configuration, routes } = config;
+    const links = new StorageLinks(
+      config.storage,
+      { secret, tls, volumeId, clientId, routes, log },
+      configuration,
+    );
     const reader = new ReadRouter();
     // A node without a vote yet may have no pages.
     const serves = (id: string): boolean =>

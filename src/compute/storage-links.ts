@@ -4,6 +4,7 @@ import type { DbError } from '../engine/errors.js';
 import type { Configuration } from '../engine/quorum/membership.js';
 import { ConnectionKeeper } from '../net/keeper.js';
 import type { Endpoint, StorageClient } from '../net/storage-client.js';
+import { routed, type Routes } from '../net/routes.js';
 import type { TlsCredentials } from '../net/tls.js';
 
 export interface StorageNodeEndpoint extends Endpoint {
@@ -15,6 +16,7 @@ export interface LinkOptions {
   tls: TlsCredentials | null;
   volumeId: string;
   clientId: string;
+  routes?: Routes;
   log: Logger;
 }
 
@@ -80,10 +82,10 @@ export class StorageLinks extends EventEmitter<StorageLinksEvents> {
   }
 
   private keep(node: StorageNodeEndpoint): void {
-    const { secret, tls, volumeId, clientId, log } = this.options;
+    const { secret, tls, volumeId, clientId, routes = {}, log } = this.options;
     let current: StorageClient | null = null;
     const keeper = new ConnectionKeeper(
-      node,
+      routed([node], routes)[0]!,
       { secret, tls, volumeId, role: 'compute', clientId, nodeId: node.id },
       {
         onOpen: (client) => {

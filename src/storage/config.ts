@@ -4,6 +4,7 @@ import { DbError, errorMessage } from '../engine/errors.js';
 import type { PageStoreOptions } from '../engine/pages/types.js';
 import { environmentSettings } from '../net/environment-settings.js';
 import { PAGES_MAX } from '../net/messages.js';
+import { isRoutes, type Routes } from '../net/routes.js';
 import type { DiskConfig } from './disk-guard.js';
 import type { ScrubConfig } from './scrub-service.js';
 import { parseConfiguration, type Configuration } from '../engine/quorum/membership.js';
@@ -36,6 +37,8 @@ export interface StorageConfig {
   advertise: string;
   /** The other storage nodes of the volume, where no configuration says who they are. */
   peers: PeerConfig[];
+  /** How this node reaches others; see Routes. */
+  routes: Routes;
   /** Who holds the volume, as far as whoever starts the node knows; null: `peers` and `quorum`, for ever. */
   configuration: Configuration | null;
   /** Highest generation of the configuration that is known to be settled. */
@@ -84,6 +87,7 @@ export const STORAGE_DEFAULTS = {
   port: 0,
   advertise: '',
   peers: [],
+  routes: {},
   configuration: null,
   settled: 0,
   join: [],
@@ -165,6 +169,9 @@ export function storageConfig(input: StorageConfigInput, baseDir = process.cwd()
       'peers',
       'a list of other nodes {id, host, port}',
     );
+  check(isRoutes(config.routes, isPort), 'routes', 'an object of { host, port } by node id');
+  for (const [id, { host }] of Object.entries(config.routes))
+    requireTls(`route to ${id}:`, host, config.tls, config.allowPlaintext);
   for (const address of [...config.join, ...(config.advertise === '' ? [] : [config.advertise])])
     check(endpointOf(address) !== null, 'join, advertise', 'addresses HOST:PORT');
   for (const address of config.join)

@@ -171,6 +171,7 @@ export class StorageDaemon {
         secret,
         tls,
         peers: config.peers,
+        routes: config.routes,
         join: config.join.map((address) => endpointOf(address)!),
       },
       logger,

@@ -7,6 +7,7 @@ import type { MembershipStatus } from '../net/node-status.js';
 import { StorageClient, type Endpoint } from '../net/storage-client.js';
 import type { PeerConfig } from './config.js';
 import type { LogService } from './log-service.js';
+import { routed, type Routes } from '../net/routes.js';
 import type { Peers } from './peers.js';
 import type { TlsCredentials } from '../net/tls.js';
 
@@ -20,6 +21,7 @@ export interface MembershipOptions {
   tls: TlsCredentials | null;
   /** Peers for as long as no configuration is known. */
   peers: readonly PeerConfig[];
+  routes: Routes;
   /** Members to ask who the others are; for a node that knows nobody. */
   join: readonly Endpoint[];
 }
@@ -69,7 +71,8 @@ export class MembershipService {
   /** The other members, and where they are. */
   get others(): readonly PeerConfig[] {
     const { nodeId } = this.options;
-    return this.configuration?.members.filter(({ id }) => id !== nodeId) ?? this.options.peers;
+    const members = this.configuration?.members.filter(({ id }) => id !== nodeId) ?? this.options.peers;
+    return routed<PeerConfig>(members, this.options.routes);
   }
 
   /** The configuration has changed. */

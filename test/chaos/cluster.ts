@@ -25,7 +25,7 @@ export class ChaosCluster {
   readonly net = new FaultNet();
   private readonly io = new Map<string, FaultIo>();
   /** How each party reaches the storage nodes. */
-  private readonly routes = new Map<string, (Address & { id: string })[]>();
+  private readonly routes = new Map<string, Record<string, Address>>();
 
   private starting: Promise<unknown> = Promise.resolve();
   private destroyed: Promise<void> | null = null;
@@ -165,10 +165,14 @@ export class ChaosCluster {
       if (party === PRIMARY) await io.shareWith(owner.uid, owner.gid);
       this.routes.set(
         party,
-        await Promise.all(
-          this.base.storageNodes
-            .filter(({ id }) => id !== party)
-            .map(async ({ id, host, port }) => ({ id, ...(await this.net.link(party, id, { host, port })) })),
+        Object.fromEntries(
+          await Promise.all(
+            this.base.storageNodes
+              .filter(({ id }) => id !== party)
+              .map(
+                async ({ id, host, port }) => [id, await this.net.link(party, id, { host, port })] as const,
+              ),
+          ),
         ),
       );
     }
@@ -178,8 +182,8 @@ export class ChaosCluster {
     const routes = this.routes.get(party)!;
     const [name, settings] =
       party === PRIMARY
-        ? ['AURORA_COMPUTE_SETTINGS', { storage: routes }]
-        : ['AURORA_STORAGE_SETTINGS', { ...this.options.storageSettings, peers: routes }];
+        ? ['AURORA_COMPUTE_SETTINGS', { routes }]
+        : ['AURORA_STORAGE_SETTINGS', { ...this.options.storageSettings, routes }];
     return { ...this.faultsOf(party).environment, [name as string]: JSON.stringify(settings) };
   }
 }

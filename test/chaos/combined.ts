@@ -48,9 +48,14 @@ function network(
       let hit: string[] = [];
       return watched(context, load, nodes, SESSIONS_GO_ON, {
         async harm() {
+          const before = cluster.net.bites;
           hit = breakIt(context, nodes);
           tell(`${name}: ${hit.join(', ')}`);
-          await Promise.all([sleep(holdMs), alwaysWorks ? load.progress(50) : null]);
+          await Promise.all([
+            sleep(holdMs),
+            alwaysWorks ? load.progress(50) : null,
+            cluster.net.hasBitten(before),
+          ]);
         },
         mend: () => Promise.resolve(cluster.net.heal()),
       });
@@ -95,6 +100,7 @@ export const COMBINED: readonly Combined[] = [
       watched(context, load, context.cluster.nodeIds, SESSIONS_GO_ON, {
         async harm() {
           const { cluster, random } = context;
+          const before = cluster.net.bites;
           for (let i = 0; i < 30; i++) {
             const node = cluster.nodeIds[random.below(3)]!;
             const flow = random.below(3) === 0 ? 'drop' : 'cut';
@@ -102,6 +108,7 @@ export const COMBINED: readonly Combined[] = [
             await sleep(random.between(20, 400));
             cluster.net.heal();
           }
+          await cluster.net.hasBitten(before + 15);
         },
         mend: () => Promise.resolve(context.cluster.net.heal()),
       }),

@@ -4,6 +4,7 @@
  * connection, and nobody is told. What TCP would send again arrives when the direction is mended, if both ends still have the connection.
  */
 import net from 'node:net';
+import { eventually } from '../helpers/cluster.js';
 
 export interface Address {
   host: string;
@@ -25,6 +26,8 @@ interface Link {
 }
 
 export class FaultNet {
+  /** Connections that a fault met, each time that one did. */
+  bites = 0;
   private readonly links: Link[] = [];
   private readonly flows = new Map<string, Flow>();
 
@@ -32,7 +35,12 @@ export class FaultNet {
   async link(from: string, to: string, target: Address): Promise<Address> {
     const conversations = new Set<Conversation>();
     const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-      const conversation = new Conversation(socket, target, () => conversations.delete(conversation));
+      const conversation = new Conversation(
+        socket,
+        target,
+        () => conversations.delete(conversation),
+        () => this.bites++,
+      );
       conversations.add(conversation);
       conversation.apply(this.flow(from, to), this.flow(to, from));
     });
@@ -42,6 +50,11 @@ export class FaultNet {
     });
     this.links.push({ from, to, target, server, conversations });
     return { host: '127.0.0.1', port: (server.address() as net.AddressInfo).port };
+  }
+
+  /** Resolves when more than so many bites are counted: connections do go through here. */
+  async hasBitten(before: number): Promise<void> {
+    await eventually('the fault of the network meets a connection', () => this.bites > before);
   }
 
   flow(from: string, to: string): Flow {
@@ -101,6 +114,7 @@ class Conversation {
     private readonly caller: net.Socket,
     private readonly address: Address,
     private readonly onEnd: () => void,
+    private readonly onBite: () => void,
   ) {
     caller.setNoDelay(true);
     caller.on('error', () => undefined); // 'close' follows, which is what is acted on
@@ -108,6 +122,7 @@ class Conversation {
 
   apply(there: Flow, back: Flow): void {
     if (this.ended) return;
+    if (there !== 'pass' || back !== 'pass') this.onBite();
     if (there === 'cut' || back === 'cut') {
       this.reset();
       return;

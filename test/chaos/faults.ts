@@ -116,7 +116,9 @@ const partitioned: Fault = {
   endsSessions: false,
   namedBy: null,
   async begin({ cluster }, party) {
+    const before = cluster.net.bites;
     cluster.net.between(party, cluster.parties, 'drop');
+    await cluster.net.hasBitten(before);
   },
   // Longer than any side keeps a silent connection (15 s), or well within.
   hold: (context) =>
