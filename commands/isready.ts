@@ -2,8 +2,8 @@ import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../src/cluster/command.js';
 import { clientFlags } from '../src/cluster/client-flags.js';
 import { defaultServer } from '../src/cluster/default-server.js';
-import { resolveConnection } from '../src/psql/connection.js';
-import { PING, PING_WORDS, ping } from '../src/psql/ping.js';
+import { resolveConnection, type ServerAddress } from '../src/psql/connection.js';
+import { PING, PING_WORDS, ping, type PingResult } from '../src/psql/ping.js';
 
 const { host, port, username } = clientFlags;
 
@@ -18,7 +18,7 @@ interface ReadyReport {
 export default class Isready extends AuroraCommand {
   static override summary = 'Check whether a server accepts connections.';
   static override description = `As pg_isready. The server is that of the flags, else of the environment (PGHOST, PGPORT), else of the cluster that -D or
-AURORA_HOME names. No right user name or password is needed.
+AURORA_HOME names; of several, the first that accepts connections. No right user name or password is needed.
 
 Exit status: 0 it accepts connections, 1 it rejects them (while it starts, say), 2 no response, 3 no attempt was made (wrong options, say).`;
   static override examples = [
@@ -50,11 +50,18 @@ Exit status: 0 it accepts connections, 1 it rejects them (while it starts, say),
     this.failureStatus = PING.noAttempt;
     const { flags } = await this.parse(Isready);
     const options = { host: flags.host, port: flags.port, user: flags.username, dbname: flags.dbname };
-    const target = resolveConnection(options, process.env, defaultServer(flags.pgdata));
-    const result = await ping(target, flags.timeout * 1000);
+    const { servers, user, database } = resolveConnection(options, process.env, defaultServer(flags.pgdata));
+    let best: { server: ServerAddress; result: PingResult } | undefined;
+    for (const server of servers) {
+      const at = { host: server.hostaddr ?? server.host, port: server.port, user, database };
+      const result = await ping(at, flags.timeout * 1000);
+      if (best === undefined || result < best.result) best = { server, result };
+      if (result === PING.accepting) break;
+    }
+    const { server, result } = best!;
     const answer = PING_WORDS[result];
-    if (!flags.quiet) this.log(`${target.host}:${target.port} - ${answer}`);
+    if (!flags.quiet) this.log(`${server.host}:${server.port} - ${answer}`);
     process.exitCode = result;
-    return { host: target.host, port: target.port, ready: result === PING.accepting, answer };
+    return { host: server.host, port: server.port, ready: result === PING.accepting, answer };
   }
 }

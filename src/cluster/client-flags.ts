@@ -48,6 +48,7 @@ export async function connectWith(
     neverPassword: flags['no-password'],
     askPassword: () => promptPassword('Password: '),
     applicationName,
+    warn: (message: string): void => void process.stderr.write(`${message}\n`),
   };
   const server = defaultServer(flags.pgdata ?? process.env['AURORA_HOME']);
   return connect(resolveConnection(options, process.env, server), options);

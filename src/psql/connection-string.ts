@@ -63,9 +63,14 @@ export function parametersFromEnv(env: NodeJS.ProcessEnv): ConnectionParameters 
   return given;
 }
 
+/** Those of them with a value that asks for protection which we cannot give. */
+const UNMET = new Set(['channel_binding', 'gssencmode']);
+
 function set(given: ConnectionParameters, keyword: string, value: string): void {
   if (Object.hasOwn(ENVIRONMENT, keyword)) given[keyword as Keyword] = value;
   else if (!HARMLESS.has(keyword)) throw refuse(`invalid connection option "${keyword}"`);
+  else if (UNMET.has(keyword) && value === 'require')
+    throw refuse(`${keyword} value "require" is not supported`);
 }
 
 function refuse(message: string): DbError {

@@ -91,7 +91,7 @@ export function resolveConnection(
     servers,
     wish: choose('target_session_attrs', given.target_session_attrs, SESSION_WISHES),
     balance: choose('load_balance_hosts', given.load_balance_hosts, ['disable', 'random']) === 'random',
-    ssl: sslMode(given.sslmode),
+    ssl: sslMode(given),
     parameters: given,
     env,
     extra: clientOptions(given, env, options.applicationName),

@@ -27,13 +27,14 @@ export function passwordFromFile(
   } catch {
     return null; // no such file, or none that we may read: no password
   }
-  const host = place.host.startsWith('/') ? 'localhost' : place.host;
-  const wanted = [host, String(place.port), place.database, place.user];
+  // A socket folder goes by its path. libpq knows the usual one as localhost; no folder is the usual one here, so any does.
+  const hosts = place.host.startsWith('/') ? [place.host, 'localhost'] : [place.host];
+  const wanted = [hosts, [String(place.port)], [place.database], [place.user]];
   for (const line of text.split(/\r?\n/)) {
     if (line.startsWith('#')) continue;
     const fields = fieldsOf(line);
     if (fields.length < 5) continue;
-    if (wanted.every((value, i) => fields[i] === '*' || unescape(fields[i]!) === value))
+    if (wanted.every((values, i) => fields[i] === '*' || values.includes(unescape(fields[i]!))))
       return unescape(fields[4]!);
   }
   return null;

@@ -8,10 +8,16 @@ import type { ConnectionParameters } from './connection-string.js';
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
 export type SslMode = (typeof MODES)[number];
 
-/** Throws USAGE_CONNECTION for a word that is no mode. */
-export function sslMode(text: string | undefined): SslMode {
-  const mode = MODES.find((name) => name === (text ?? 'prefer'));
-  if (!mode) throw new DbError('USAGE_CONNECTION', `invalid sslmode value: "${text}"`);
+/** Throws USAGE_CONNECTION for a word that is no mode, and for one that would make little of everybody's authorities. */
+export function sslMode({ sslmode, sslrootcert }: ConnectionParameters): SslMode {
+  const isSystem = sslrootcert === 'system';
+  const mode = MODES.find((name) => name === (sslmode ?? (isSystem ? 'verify-full' : 'prefer')));
+  if (!mode) throw new DbError('USAGE_CONNECTION', `invalid sslmode value: "${sslmode}"`);
+  if (isSystem && mode !== 'verify-full')
+    throw new DbError(
+      'USAGE_CONNECTION',
+      `weak sslmode "${mode}" may not be used with sslrootcert=system (use "verify-full")`,
+    );
   return mode;
 }
 
@@ -40,7 +46,7 @@ export function tlsOptions(
     : {};
   if (!/^[\d.]+$|:/.test(host)) own.servername = host;
   const verifies = mode === 'verify-ca' || mode === 'verify-full';
-  if (given.sslrootcert === 'system') return { ...own, rejectUnauthorized: true };
+  if (given.sslrootcert === 'system') return { ...own, rejectUnauthorized: true }; // by the authorities that Node.js brings
   const rootFile = given.sslrootcert ?? `${folder}/root.crt`;
   const root = read(undefined, rootFile);
   if (verifies && root === null)
