@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 /**
- * Part of npm run build: all commands and the packages that they use, as one file, dist/cli/aurora.cjs, and each daemon likewise, in
- * dist/daemons/ (bin/daemon.js). Most of a command's start was
- * finding, reading and compiling some hundred small files, whatever it then did. The file is made of the sources, not of what tsc writes
- * to dist/: daemons, tests and whoever debugs use that, module by module.
+ * Part of npm run build: all commands and the packages that they use as one file, dist/cli/aurora.cjs, and each daemon likewise, in
+ * dist/daemons/. Most of a start was finding, reading and compiling some hundred small files, whatever it was then for. Bundles are made of
+ * the sources, not of what tsc writes to dist/.
  *
- * - Each module stays a function that runs when it is first imported, so a command still runs only what it uses.
- * - It is CommonJS, because V8's compiled code can be kept for a script and, in Node.js 20, not for an ES module (bin/run.js).
+ * - Each module of a command stays a function that runs when it is first imported, so a command still runs only what it uses.
+ * - They are CommonJS, because V8's compiled code can be kept for a script and, in Node.js 20, not for an ES module (bin/with-code.js).
+ * - They are strict, as ES modules are, and as all but a few of the packages are by themselves.
  * - COMMANDS is what oclif's "explicit" strategy wants (package.json), with a getter for each file in commands/.
  */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -67,7 +67,7 @@ const COMMON = {
   sourcemap: true,
   sourcesContent: false,
   supported: { 'dynamic-import': false },
-  banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
+  banner: { js: '"use strict";const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
   define: { 'import.meta.url': 'importMetaUrl' },
   metafile: true,
   logLevel: 'warning',
