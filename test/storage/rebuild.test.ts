@@ -319,7 +319,7 @@ describe('storage: rebuild', function () {
           await fs.rename(path.join(dir, 'pages'), path.join(dir, 'pages.damaged'));
         }
       for (const id of ids) {
-        const scrub = id === unnoticed ? { enabled: false } : { pagesIntervalMs: 100, dutyPercent: 80 };
+        const scrub = id === unnoticed ? { enabled: false } : { pagesIntervalMs: 2000, dutyPercent: 80 };
         await volume.spawn(id, { scrub });
         await join(id);
       }

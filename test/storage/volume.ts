@@ -173,9 +173,9 @@ export class TestVolume {
     for (let tries = 0; ; tries++) {
       const status = await client.status();
       if (condition(status)) return;
-      if (tries === 4800)
+      if (tries === 2400)
         throw new Error(`${what}: not within two minutes; status ${JSON.stringify(status)}`);
-      await new Promise((resolve) => setTimeout(resolve, 25));
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 
