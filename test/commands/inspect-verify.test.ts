@@ -26,6 +26,9 @@ interface Report {
   types: { type: string; seen: number; compared: number; mismatched: number; adopted: number }[];
 }
 
+/** What else it says: how far it has come is said every ten seconds, on a busy machine more than once. */
+const withoutProgress = (stderr: string): string => stderr.replace(/^verifying: \d+ .*\n/gm, '');
+
 describe('aurora inspect wal --verify', function () {
   this.timeout(120_000);
   let log: RecordedLog;
@@ -72,7 +75,7 @@ describe('aurora inspect wal --verify', function () {
 
   it('verifies a log upon its base: status 0, a table of record types', async () => {
     const { status, stdout, stderr } = await verify('--base', log.baseDir, wal());
-    assert.deepEqual([status, stderr], [0, '']);
+    assert.deepEqual([status, withoutProgress(stderr)], [0, '']);
     assert.match(stdout, /^record type +seen +applied +restored +compared +mismatched$/m);
     const row = /^Heap\/INSERT +(\d+) +(\d+) +0 +(\d+) +0$/m.exec(stdout)!;
     assert.ok(Number(row[1]) > 500 && row[1] === row[2] && row[1] === row[3], row[0]);
@@ -120,7 +123,7 @@ describe('aurora inspect wal --verify', function () {
     // Judged by other types, or up to there, the log is right.
     assert.equal((await verify('--base', log.baseDir, folder, '-q', '--rmgr', 'Btree')).status, 0);
     const before = await verify('--base', log.baseDir, folder, '-q', '--end', place);
-    assert.deepEqual(before, { status: 0, stdout: '', stderr: '' });
+    assert.deepEqual([before.status, before.stdout, withoutProgress(before.stderr)], [0, '', '']);
   });
 
   it('judges what --start, --limit and the filters say, upon a replay of everything', async () => {
