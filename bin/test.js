@@ -12,13 +12,13 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const bin = (name) => path.join(root, 'node_modules', '.bin', name);
 
-function step(what, command, args) {
+function step(what, command, args, env = {}) {
   console.log(`\n== ${what}`);
   const begun = Date.now();
   const { status, error } = spawnSync(command, args, {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, AURORA_COMPILED_DAEMONS: '1' },
+    env: { ...process.env, AURORA_COMPILED_DAEMONS: '1', ...env },
   });
   if (error) console.error(`${command}: ${error.message}`);
   if (status !== 0) process.exit(status ?? 1);
@@ -79,14 +79,17 @@ for (const program of ['psql', 'pgbench', 'cc']) {
   process.exit(1);
 }
 if (!existsSync(path.join(root, 'node_modules', '.package-lock.json')))
-  step('install', 'npm', ['ci', '--no-audit', '--no-fund']);
+  // Where better-sqlite3's binary cannot be downloaded it is compiled, which takes most of the time of all this: on all processors, then.
+  step('install', 'npm', ['ci', '--no-audit', '--no-fund'], { JOBS: 'max' });
 
-step('build', 'npm', ['run', '--silent', 'build']);
+const build = ['build', 'npm', ['run', '--silent', 'build']];
 const chosen = process.argv.slice(2);
 if (chosen.length > 0) {
+  step(...build);
   step('tests', bin('mocha'), chosen);
 } else {
   await together([
+    build,
     ['types', bin('tsc'), ['-p', 'test']],
     ['lint', bin('eslint'), ['.', '--max-warnings', '0']],
     ['format', bin('prettier'), ['--check', '--log-level', 'warn', 'src', 'commands', 'test', 'bin']],
