@@ -8,6 +8,7 @@ import path from 'node:path';
 import { load, YAML11_SCHEMA } from 'js-yaml';
 import { loadComputeConfig } from '../../src/compute/config.js';
 import { loadStorageConfig } from '../../src/storage/config.js';
+import { NODE_FLAGS, STORAGE_ENVIRONMENT, type DaemonKind } from '../../src/cluster/daemon-process.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const SYSTEMD = path.join(ROOT, 'templates/systemd');
@@ -44,10 +45,15 @@ describe('templates', () => {
     let commands = 0;
     let daemons = 0;
     for (const line of lines) {
-      const main = /dist\/(src\/\w+\/main)\.js/.exec(line);
-      if (main) {
+      const daemon = /openaurora\/(bin\/daemon\.js) (storage|compute) /.exec(line);
+      if (daemon) {
         daemons += 1;
-        assert.ok(existsSync(path.join(ROOT, `${main[1]}.ts`)), line);
+        assert.ok(existsSync(path.join(ROOT, daemon[1]!)), line);
+        const flags = NODE_FLAGS[daemon[2] as DaemonKind];
+        assert.ok(
+          flags.every((flag) => line.includes(` ${flag} `)),
+          line,
+        );
       }
       const words = /\/aurora (.*)$/.exec(line)?.[1]?.split(' ');
       if (!words) continue;
@@ -62,6 +68,19 @@ describe('templates', () => {
       }
     }
     assert.deepEqual([commands, daemons], [3, 6]);
+  });
+
+  it('give storage nodes the environment that aurora start gives them', () => {
+    const [[, line] = []] = unit('openaurora-storage.service').filter(([key]) => key === 'Environment');
+    assert.deepEqual(
+      Object.fromEntries(line!.split(' ').map((word) => word.split('='))),
+      STORAGE_ENVIRONMENT,
+    );
+    const { services } = load(readFileSync(path.join(COMPOSE, 'compose.yaml'), 'utf8'), {
+      schema: YAML11_SCHEMA,
+    }) as { services: Record<string, { environment?: unknown }> };
+    for (const id of ['1', '2', '3'])
+      assert.deepEqual(services[`storage-${id}`]!.environment, STORAGE_ENVIRONMENT);
   });
 
   it('units are hardened, restart, and stop with SIGTERM', () => {
