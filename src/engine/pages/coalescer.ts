@@ -9,17 +9,18 @@ import type { BranchId } from './types.js';
 import { encodeImage } from './values.js';
 
 /**
- * Writes an image of each of the pages, which were taken from the queue, as of the applied LSN. A page that cannot be rebuilt is counted and left
+ * Writes, by way of `batch`, an image of each of the pages, which were taken from the queue, as of the applied LSN. A page that cannot be rebuilt is counted and left
  * as it is: its readers get the reason, and other pages are not held up.
  */
 export function coalesce(
   store: PageStore,
   queue: CoalesceQueue,
+  batch: RocksBatch,
   branch: BranchId,
   pages: readonly DuePage[],
 ): void {
-  const { counters, db } = store.parts;
-  const batch = db.batch();
+  const { counters } = store.parts;
+  batch.clear();
   for (const due of pages) {
     try {
       if (due.kind === 'page') coalescePage(store, queue, batch, branch, due);

@@ -48,6 +48,8 @@ const RECORDS_PER_IMAGE = 16;
 export class Ingester {
   private readonly branch: BranchId;
   private readonly batch: RocksBatch;
+  /** For images: always the same one, for RocksDB's memory of a batch is only given back when a garbage collector gets to it. */
+  private readonly images: RocksBatch;
   private readonly queue: CoalesceQueue;
   private readonly pages: PageWriter;
   private readonly effects: EffectWriter;
@@ -72,6 +74,7 @@ export class Ingester {
     this.secret = options.secret;
     this.check = options.check ?? null;
     this.batch = store.parts.db.batch();
+    this.images = store.parts.db.batch();
     this.queue = new CoalesceQueue(store.policy, store.parts.redo);
     this.pages = new PageWriter(store.parts, this.batch, this.queue, this.branch);
     this.effects = new EffectWriter(store.parts, this.batch, this.pages, this.branch, () =>
@@ -147,7 +150,7 @@ export class Ingester {
   private writeImages(take: (max: number) => readonly DuePage[], max: number): number {
     this.write();
     const due = take(max);
-    if (due.length > 0) coalesce(this.store, this.queue, this.branch, due);
+    if (due.length > 0) coalesce(this.store, this.queue, this.images, this.branch, due);
     this.store.parts.counters.coalesceBacklog = this.queue.length;
     return due.length;
   }

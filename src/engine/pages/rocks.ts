@@ -32,6 +32,7 @@ interface NativeDb {
   open(options: Record<string, unknown>): Promise<void>;
   close(): Promise<void>;
   batch(): NativeBatch;
+  detachResource(resource: NativeBatch): void;
   querySync(query: NativeQuery): { rows: (Buffer | undefined)[]; finished: boolean };
   _getManySync(keys: Buffer[], options: { valueEncoding: 'buffer' }): (Buffer | undefined | null)[];
   _clear(options: { gte: Buffer; lt: Buffer }, done: (err: Error | null) => void): void;
@@ -215,7 +216,11 @@ export class Rocks {
 
   /** For batches. */
   nativeBatch(): NativeBatch {
-    return this.db.batch();
+    const { db } = this;
+    const batch = db.batch();
+    // It would be kept, with all the memory that it ever had, until the store is closed.
+    db.detachResource(batch);
+    return batch;
   }
 
   /** Throws `err` as what it means, after telling it. */
