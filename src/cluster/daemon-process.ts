@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync, closeSync, readFileSync, rmSync, writeFileSync, renameSync } from 'node:fs';
+import { mkdirSync, openSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { packageRoot } from './templates.js';
 import { DbError } from '../engine/errors.js';
+import { PID_FILE_VARIABLE, writePid } from '../net/pid-file.js';
 
 /**
  * Local daemons, pg_ctl style: each runs detached, its pid in run/NAME.pid, its output in log/NAME.log. A daemon tells over the
@@ -66,13 +67,16 @@ function entryPoint(kind: DaemonKind): string[] {
 
 /**
  * Starts a daemon and waits until it says that it is ready, or, when `until` is 'spawned', only until its process is there.
- * Throws what the daemon said, CLUSTER_DAEMON_DIED if it ended without a word, CLUSTER_TIMEOUT (the daemon is then ended).
+ * Throws CLUSTER_DAEMON_RUNNING, what the daemon said, CLUSTER_DAEMON_DIED if it ended without a word, CLUSTER_TIMEOUT (the daemon is then ended).
  */
 export async function startDaemon(
   spec: DaemonSpec,
   timeoutMs: number,
   until: 'ready' | 'spawned' = 'ready',
 ): Promise<{ pid: number; port?: number }> {
+  const running = runningPid(spec.runDir, spec.name);
+  if (running !== null)
+    throw new DbError('CLUSTER_DAEMON_RUNNING', `${spec.name} is already running (PID: ${running})`);
   mkdirSync(path.dirname(spec.logFile), { recursive: true, mode: 0o700 });
   const config = configFile(spec.runDir, spec.name);
   writeFileSync(config, JSON.stringify(spec.config, null, 2), { mode: 0o600 });
@@ -80,7 +84,11 @@ export async function startDaemon(
   const child = spawn(process.execPath, [...entryPoint(spec.kind), config], {
     detached: true,
     cwd: '/',
-    env: spec.kind === 'storage' ? { ...STORAGE_ENVIRONMENT, ...process.env } : process.env,
+    env: {
+      ...(spec.kind === 'storage' ? STORAGE_ENVIRONMENT : {}),
+      ...process.env,
+      [PID_FILE_VARIABLE]: pidFile(spec.runDir, spec.name),
+    },
     stdio: ['ignore', log, log, 'ipc'],
   });
   closeSync(log);
@@ -93,7 +101,7 @@ export async function startDaemon(
         ),
       );
       child.once('spawn', () => {
-        writePid(spec.runDir, spec.name, child.pid!);
+        writePid(pidFile(spec.runDir, spec.name), child.pid!);
         if (until === 'spawned') resolve({ pid: child.pid! });
       });
       child.once('exit', (code, signal) =>
@@ -128,7 +136,9 @@ export async function startDaemon(
     });
   } catch (err) {
     child.kill('SIGKILL');
-    rmSync(pidFile(spec.runDir, spec.name), { force: true });
+    // Another daemon of this name, which may be why ours did not start, keeps its file.
+    if (readPid(spec.runDir, spec.name) === child.pid)
+      rmSync(pidFile(spec.runDir, spec.name), { force: true });
     throw err;
   } finally {
     clearTimeout(timer);
@@ -137,17 +147,15 @@ export async function startDaemon(
   }
 }
 
-function writePid(runDir: string, name: string, pid: number): void {
-  const file = pidFile(runDir, name);
-  writeFileSync(`${file}.new`, `${pid}\n`, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+function readPid(runDir: string, name: string): number | null {
+  const pid = Number.parseInt(readIfThere(pidFile(runDir, name)) ?? '', 10);
+  return Number.isInteger(pid) && pid > 0 ? pid : null;
 }
 
 /** The daemon's pid while it runs; null otherwise. A pid that another program has taken since does not count. */
 export function runningPid(runDir: string, name: string): number | null {
-  const text = readIfThere(pidFile(runDir, name));
-  const pid = Number.parseInt(text ?? '', 10);
-  if (!Number.isInteger(pid) || pid <= 0 || !isAlive(pid)) return null;
+  const pid = readPid(runDir, name);
+  if (pid === null || !isAlive(pid)) return null;
   if (process.platform === 'linux') {
     const commandLine = readIfThere(`/proc/${pid}/cmdline`);
     if (commandLine !== null && !commandLine.includes(configFile(runDir, name))) return null;

@@ -268,6 +268,9 @@ function ingestError({ ingestError: error }: NodeStatus): StorageNodeReport['ing
   return { code, lsn: formatLsn(lsn), message };
 }
 
+/** A disk that is well takes one to ten milliseconds, a busy one a few dozen. */
+const SLOW_SYNC_SECONDS = 0.15;
+
 export function nodeProblem(status: NodeStatus): string | null {
   const stopped = ingestError(status);
   if (stopped) return `ingest stopped at ${stopped.lsn}: ${stopped.message} (${stopped.code})`;
@@ -286,6 +289,9 @@ export function nodeProblem(status: NodeStatus): string | null {
     const progress = rebuildText(status);
     return progress === null ? reason : `${reason}; ${progress}`;
   }
+  const syncSeconds = status.metrics['logSyncSeconds'] ?? 0;
+  if (syncSeconds >= SLOW_SYNC_SECONDS)
+    return `slow disk: it takes ${Math.round(syncSeconds * 1000)} ms to make log durable`;
   return null;
 }
 

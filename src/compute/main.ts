@@ -7,6 +7,7 @@
 import { pathToFileURL } from 'node:url';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { daemonLog } from '../net/daemon-log.js';
+import { writeOwnPid } from '../net/pid-file.js';
 import { loadComputeConfig } from './config.js';
 import { ComputeDaemon } from './daemon.js';
 
@@ -18,6 +19,7 @@ export async function run(args: readonly string[]): Promise<number> {
   process.umask(0o022); // PostgreSQL's account must read some of it; nobody else writes
   const log = daemonLog('compute', process.env['AURORA_LOG_LEVEL'] ?? 'info', {});
   try {
+    writeOwnPid();
     const config = loadComputeConfig(args[0] ?? '');
     log.level = config.logLevel;
     const daemon = await ComputeDaemon.create(config, log);

@@ -15,6 +15,7 @@ import type {
 } from '../engine/quorum/index.js';
 import type { EpochHistory } from '../engine/quorum/types.js';
 import type { Identity } from './identity.js';
+import { SyncPace } from './sync-pace.js';
 
 /** Who gets the answers to its appends; one per connection. */
 export interface AppendSink {
@@ -50,6 +51,7 @@ const UNSYNCED_BYTES_MAX = 256 * 1024 * 1024;
  */
 export class LogService {
   syncs = 0;
+  readonly pace = new SyncPace();
   appendedBytes = 0;
   /** Why the log cannot be made durable at present; nothing is acknowledged meanwhile. */
   writeError: string | null = null;
@@ -292,7 +294,8 @@ export class LogService {
       const callers = this.callers;
       this.callers = [];
       try {
-        await this.log.sync();
+        this.pace.begin();
+        await this.log.sync().finally(() => this.pace.end());
         if (this.writeError !== null) this.logger.info('the log can be written again');
         this.writeError = null;
       } catch (err) {

@@ -3,6 +3,7 @@ import { pathToFileURL } from 'node:url';
 import pino from 'pino';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { daemonLog } from '../net/daemon-log.js';
+import { writeOwnPid } from '../net/pid-file.js';
 import { loadStorageConfig } from './config.js';
 import { StorageDaemon } from './daemon.js';
 
@@ -30,6 +31,7 @@ export async function run(args: readonly string[]): Promise<number> {
   let daemon: StorageDaemon;
   let logger: pino.Logger | undefined;
   try {
+    writeOwnPid();
     if (args.length !== 1)
       throw new DbError('USAGE_ARGUMENTS', 'one argument expected: the configuration file');
     const config = loadStorageConfig(args[0]!);

@@ -44,6 +44,7 @@ export interface Gauges {
   waiters: number;
   coalesceBacklog: number;
   logUnsyncedBytes: number;
+  logSyncSeconds: number;
   diskFull: number;
   diskReserveBytes: number;
   pagesDamaged: number;
@@ -89,6 +90,10 @@ const GAUGES: Record<keyof Gauges, [name: string, help: string]> = {
   waiters: ['read_waiters', 'Reads waiting for ingest to reach their LSN'],
   coalesceBacklog: ['coalesce_backlog_pages', 'Pages due for a new image'],
   logUnsyncedBytes: ['log_unsynced_bytes', 'Log bytes not durable yet'],
+  logSyncSeconds: [
+    'log_sync_seconds',
+    'What the last syncs of the log took, the median; 0 while there were few of late',
+  ],
   diskFull: ['disk_full', '1 while this node takes no log for want of room on its disk'],
   diskReserveBytes: ['disk_reserve_bytes', 'Free space below which this node takes no log'],
   versions: ['versions', 'Versions of pages, relation sizes and facts in the store, as RocksDB estimates'],

@@ -141,6 +141,7 @@ export class NodeReport {
         waiters: this.parts.ingest.waiters.size,
         coalesceBacklog: pages.stats.coalesceBacklog,
         logUnsyncedBytes: log.unsyncedBytes,
+        logSyncSeconds: this.parts.logService.pace.seconds,
         diskFull: this.parts.disk.full ? 1 : 0,
         diskReserveBytes: this.parts.config.disk.reserveBytes,
         versions: pages.versionsEstimated,

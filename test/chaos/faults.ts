@@ -179,9 +179,9 @@ const slow: Fault = {
   sparesPrimary: true,
   takesDown: false,
   endsSessions: false,
-  namedBy: null,
+  namedBy: /slow disk/,
   async begin(context, party) {
-    const ms = context.random.between(100, 500);
+    const ms = context.random.between(200, 500);
     context.tell(`${party}: ${ms} ms a sync`);
     context.cluster.faultsOf(party).setSyncDelay(ms);
   },

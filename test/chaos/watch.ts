@@ -122,7 +122,7 @@ function shorten(text: string): string {
   return text
     .replace(/[0-9A-F]+\/[0-9A-F]+/g, 'X/X')
     .replace(/(^| )\/\S+/g, '$1…')
-    .replace(/\d+ MiB/g, 'n MiB')
+    .replace(/\d+ (MiB|ms)/g, 'n $1')
     .replace(/\b(block|page) \d+/g, '$1 n')
     .replace(/\d+ of \d+ \(\d+ %\)/, 'n of n')
     .slice(0, 90);
