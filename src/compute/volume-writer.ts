@@ -6,7 +6,10 @@ import type { AppendAnswer } from '../engine/quorum/types.js';
 import type { WriterCore } from '../engine/quorum/writer.js';
 import { RecordBoundaryScanner } from '../engine/wal/boundary.js';
 import { encodeAppend, type AckEvent, type StorageClient } from '../net/storage-client.js';
+import { begun, committed } from './commit-wait.js';
+import { HistoryReader } from './history-reader.js';
 import { LogBuffer } from './log-buffer.js';
+import { PageProgress } from './page-progress.js';
 import type { StorageLinks } from './storage-links.js';
 
 /** Bytes sent in one append when a node is behind. */
@@ -20,17 +23,12 @@ const KEEP_BYTES = 64 * 1024 * 1024;
 /** Whole records that are not yet committed: above this PostgreSQL's stream is paused. */
 export const BACKLOG_BYTES_MAX = 32 * 1024 * 1024;
 const HEARTBEAT_MS = 1000;
-/** A node that has applied nothing for so long, although it could, does not count for back-pressure: slowing writers would not help it. */
-const STUCK_MS = 10_000;
-/** So long a donor that was lost may take to connect anew before another election does without it. */
-const ORPHANED_MS = 1000;
-const ORPHANED_LOOK_MS = 100;
 /** commitNewsMs while nobody waits for it. */
 const COMMIT_NEWS_MS = 20;
 /** With replicas: they see a commit no sooner. */
 export const COMMIT_NEWS_REPLICAS_MS = 2;
 
-interface VolumeWriterEvents {
+export interface VolumeWriterEvents {
   /** The log is committed up to here. */
   commit: [Lsn];
   /** Another writer has a newer epoch: nothing of ours will ever be acknowledged again. */
@@ -52,7 +50,8 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   private readonly told = new Map<string, number>();
   /** Of the configuration that all nodes have been asked to start the epoch in. */
   private generation: number;
-  private readonly applied = new Map<string, { lsn: Lsn; movedAtMs: number }>();
+  private readonly pages: PageProgress;
+  private readonly history: HistoryReader;
   private readonly heartbeat: NodeJS.Timeout;
   private commitNews: NodeJS.Timeout | null = null;
   private lastCommitSent = 0;
@@ -74,6 +73,8 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   ) {
     super();
     this.generation = core.quorum.generation;
+    this.pages = new PageProgress(core, links);
+    this.history = new HistoryReader(core, links, log, CATCH_UP_BYTES);
     this.buffer = new LogBuffer(core.startLsn);
     this.scanner = new RecordBoundaryScanner(core.startLsn, segmentSize);
     links.on('up', this.nodeUp);
@@ -130,6 +131,22 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
     return this.fencedError;
   }
 
+  get isClosed(): boolean {
+    return this.closed;
+  }
+
+  /** See WriterCore.isOrphaned(). */
+  get isOrphaned(): boolean {
+    return this.core.isOrphaned(this.links.connected().map(({ nodeId }) => nodeId));
+  }
+
+  /** Voters, how many of them are connected, and how many must hold the log. */
+  get quorum(): { voters: number; connected: number; needed: number } {
+    const { voters, writeQuorum } = this.core.quorum;
+    const connected = this.links.connected().filter(({ nodeId }) => voters.includes(nodeId)).length;
+    return { voters: voters.length, connected, needed: writeQuorum };
+  }
+
   private get committedEnd(): Lsn {
     return lsn(Math.max(this.core.commitLsn, this.core.startLsn));
   }
@@ -141,32 +158,13 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       nodeId: p.nodeId,
       connected: connected.has(p.nodeId),
       scl: p.scl,
-      applied: this.applied.get(p.nodeId)?.lsn ?? null,
+      applied: this.pages.appliedBy(p.nodeId),
     }));
   }
 
-  /**
-   * How far a write quorum of nodes has made pages, so that the next start finds one that is not far behind even if it loses some; null while too
-   * little is known. Nodes that are away, or do not get on at all, do not count.
-   */
+  /** See PageProgress.ofQuorum. */
   get progressOfPages(): { applied: Lsn; lag: number } | null {
-    const { commitLsn } = this.core;
-    const now = performance.now();
-    const able: Lsn[] = [];
-    for (const { nodeId } of this.links.connected()) {
-      const known = this.applied.get(nodeId);
-      if (known && (known.lsn >= commitLsn || now - known.movedAtMs < STUCK_MS)) able.push(known.lsn);
-    }
-    if (able.length === 0) return null;
-    able.sort((a, b) => b - a);
-    const applied = able[Math.min(this.core.quorum.writeQuorum, able.length) - 1]!;
-    return { applied, lag: Math.max(0, commitLsn - applied) };
-  }
-
-  private noteApplied(nodeId: string, at: Lsn): void {
-    const known = this.applied.get(nodeId);
-    const moved = !known || at > known.lsn || at >= this.core.commitLsn;
-    this.applied.set(nodeId, { lsn: at, movedAtMs: moved ? performance.now() : known.movedAtMs });
+    return this.pages.ofQuorum;
   }
 
   /** Takes bytes at the log's end and sends them to every node that has all before them. The buffer must not change afterwards. */
@@ -221,88 +219,18 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   }
 
   /** Resolves once the log is committed up to `target`. Rejects with EPOCH_FENCED, COMPUTE_STOPPED, or QUORUM_LOST after the timeout. */
-  async committed(target: Lsn, timeoutMs: number): Promise<void> {
-    if (this.core.commitLsn >= target) return;
-    await new Promise<void>((resolve, reject) => {
-      const done = (err?: DbError): void => {
-        clearTimeout(timer);
-        this.off('commit', onCommit);
-        this.off('fenced', done);
-        this.off('closed', onClosed);
-        if (err) reject(err);
-        else resolve();
-      };
-      const onCommit = (at: Lsn): void => {
-        if (at >= target) done();
-      };
-      const onClosed = (): void => done(new DbError('COMPUTE_STOPPED', 'the compute stopped writing'));
-      const timer = setTimeout(() => {
-        const { voters, writeQuorum } = this.core.quorum;
-        const up = this.links.connected().filter(({ nodeId }) => voters.includes(nodeId)).length;
-        done(
-          new DbError(
-            'QUORUM_LOST',
-            `no write quorum: ${up} of ${voters.length} storage nodes are connected, ${writeQuorum} must hold the log`,
-            {
-              hint: 'Start the missing storage nodes; look at them with: aurora status',
-            },
-          ),
-        );
-      }, timeoutMs);
-      this.on('commit', onCommit);
-      this.on('fenced', done);
-      this.on('closed', onClosed);
-      if (this.fencedError) done(this.fencedError);
-      else if (this.closed) onClosed();
-    });
+  committed(target: Lsn, timeoutMs: number): Promise<void> {
+    return committed(this, target, timeoutMs);
   }
 
-  /** As committed(), for the first record of the epoch. Rejects with EPOCH_ORPHANED when a new election should be tried instead (WriterCore.isOrphaned()). */
-  async begun(target: Lsn, timeoutMs: number): Promise<void> {
-    let sinceMs: number | null = null;
-    let look: NodeJS.Timeout | undefined;
-    const orphaned = new Promise<never>((_, reject) => {
-      look = setInterval(() => {
-        const now = performance.now();
-        if (!this.core.isOrphaned(this.links.connected().map(({ nodeId }) => nodeId))) sinceMs = null;
-        else if (now - (sinceMs ??= now) >= ORPHANED_MS)
-          reject(
-            new DbError(
-              'EPOCH_ORPHANED',
-              `epoch ${this.epoch} cannot begin: no storage node that is connected has the log up to ${formatLsn(this.startLsn)}`,
-              {
-                reaction: 'retry',
-                hint: 'Start the missing storage nodes; look at them with: aurora status',
-              },
-            ),
-          );
-      }, ORPHANED_LOOK_MS);
-    });
-    try {
-      await Promise.race([this.committed(target, timeoutMs), orphaned]);
-    } finally {
-      clearInterval(look);
-    }
+  /** As committed(), for the first record of the epoch. Rejects with EPOCH_ORPHANED when a new election should be tried instead. */
+  begun(target: Lsn, timeoutMs: number): Promise<void> {
+    return begun(this, target, timeoutMs);
   }
 
-  /**
-   * Durable log [begin, end) of this epoch's history: only from nodes that have adopted it, for the log of any other may have been
-   * written by a writer that never committed it. Throws NODE_NONE_READABLE.
-   */
-  async readLog(begin: Lsn, end: Lsn): Promise<Buffer> {
-    const parts: Buffer[] = [];
-    for (let at = begin; at < end;) {
-      const bytes = await this.readPiece(at, end, null);
-      if (!bytes)
-        throw new DbError(
-          'NODE_NONE_READABLE',
-          `no storage node could serve the log from ${formatLsn(at)} on`,
-          { hint: 'Look at the storage nodes with: aurora status' },
-        );
-      parts.push(bytes);
-      at = lsn(at + bytes.length);
-    }
-    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  /** Durable log [begin, end) of this epoch's history. Throws NODE_NONE_READABLE. */
+  readLog(begin: Lsn, end: Lsn): Promise<Buffer> {
+    return this.history.read(begin, end);
   }
 
   /** Ends all sending. Safe to repeat. */
@@ -327,7 +255,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
       if (started && !this.core.progress(client.nodeId).started) void this.start(client);
     };
     const onAck = (ack: AckEvent): void => {
-      this.noteApplied(client.nodeId, ack.appliedLsn);
+      this.pages.note(client.nodeId, ack.appliedLsn);
       answered(ack);
       this.sendNew(client);
     };
@@ -464,7 +392,7 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
         if (!started || nextLsn >= this.buffer.end) return;
         if (client.bufferedAmount > SOCKET_BYTES_MAX) return; // the next acknowledgement or heartbeat comes back here
         if (nextLsn < this.buffer.begin) {
-          const bytes = await this.readPiece(nextLsn, this.buffer.begin, nodeId);
+          const bytes = await this.history.piece(nextLsn, this.buffer.begin, nodeId);
           if (!bytes) return; // it fetches from its peers by itself; its acknowledgements will tell
           // While we waited it may have been connected anew, or have got these bytes from a peer.
           const now = this.core.progress(nodeId);
@@ -485,29 +413,6 @@ export class VolumeWriter extends EventEmitter<VolumeWriterEvents> {
   private send(client: StorageClient, begin: Lsn, bytes: Buffer): void {
     client.append({ epoch: this.core.epoch, begin, commitLsn: this.core.commitLsn, bytes });
     this.sentBytes += bytes.length;
-  }
-
-  /** Some log from `begin` on, from the first node that has it; null if none can be asked. */
-  private async readPiece(begin: Lsn, end: Lsn, except: string | null): Promise<Buffer | null> {
-    for (const nodeId of this.core.sources(begin)) {
-      const source = nodeId === except ? undefined : this.links.client(nodeId);
-      if (!source) continue;
-      try {
-        const { bytes } = await source.readLog({
-          begin,
-          end,
-          maxBytes: CATCH_UP_BYTES,
-          epoch: this.core.epoch,
-        });
-        if (bytes.length > 0) return bytes;
-      } catch (err) {
-        this.log.warn(
-          { node: nodeId, lsn: formatLsn(begin), err: errorMessage(err) },
-          'log cannot be read from a storage node',
-        );
-      }
-    }
-    return null;
   }
 
   /** Keeps what some connected node still lacks, within bounds; never drops what is not committed. */

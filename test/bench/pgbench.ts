@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process';
 import type { Target } from './servers.js';
 
+/** Where to. */
+export type Server = Pick<Target, 'host' | 'port' | 'user'>;
+
 export interface PgbenchResult {
   tps: number;
   latencyMs: number;
@@ -9,7 +12,7 @@ export interface PgbenchResult {
 }
 
 /** Runs the stock pgbench. Throws with what it said when it fails. */
-export async function pgbench(target: Target, args: string[]): Promise<string> {
+export async function pgbench(target: Server, args: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(
       'pgbench',
@@ -30,7 +33,7 @@ export async function pgbench(target: Target, args: string[]): Promise<string> {
 }
 
 export async function load(
-  target: Target,
+  target: Server,
   options: {
     clients: number;
     seconds: number;
