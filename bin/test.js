@@ -30,9 +30,13 @@ async function together(steps) {
   const begun = Date.now();
   const statuses = await Promise.all(
     steps.map(
-      ([what, command, args]) =>
+      ([what, command, args, env = {}]) =>
         new Promise((resolve) => {
-          const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+          const child = spawn(command, args, {
+            cwd: root,
+            stdio: ['ignore', 'pipe', 'pipe'],
+            env: { ...process.env, ...env },
+          });
           let said = '';
           for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (said += text));
           child.once('error', (err) => {
@@ -78,17 +82,22 @@ for (const program of ['psql', 'pgbench', 'cc']) {
   );
   process.exit(1);
 }
-if (!existsSync(path.join(root, 'node_modules', '.package-lock.json')))
-  // Where better-sqlite3's binary cannot be downloaded it is compiled, which takes most of the time of all this: on all processors, then.
-  step('install', 'npm', ['ci', '--no-audit', '--no-fund'], { JOBS: 'max' });
+const modules = path.join(root, 'node_modules');
+if (!existsSync(path.join(modules, '.package-lock.json')))
+  step('install', 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund']);
+/** What packages do once they are there. Where better-sqlite3's binary cannot be downloaded it is compiled, a minute for one processor: beside the rest, then. */
+const native = existsSync(path.join(modules, 'better-sqlite3', 'build', 'Release', 'better_sqlite3.node'))
+  ? []
+  : [['native', 'npm', ['rebuild', '--foreground-scripts'], { JOBS: 'max' }]];
 
 const build = ['build', 'npm', ['run', '--silent', 'build']];
 const chosen = process.argv.slice(2);
 if (chosen.length > 0) {
-  step(...build);
+  await together([...native, build]);
   step('tests', bin('mocha'), chosen);
 } else {
   await together([
+    ...native,
     build,
     ['types', bin('tsc'), ['-p', 'test']],
     ['lint', bin('eslint'), ['.', '--max-warnings', '0']],

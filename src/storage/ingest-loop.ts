@@ -48,7 +48,7 @@ export class IngestLoop {
   error: NodeStatus['ingestError'] = null;
   private decoder: WalStreamDecoder | null = null;
   /** Log that is read from the disk while what precedes it is ingested. */
-  private ahead: { readonly begin: Lsn; readonly bytes: Promise<Buffer> } | null = null;
+  private ahead: { readonly begin: Lsn; readonly pieces: Promise<Buffer[]> } | null = null;
   private running: Promise<void> | null = null;
   private linger: NodeJS.Timeout | undefined;
   private sliceRecords = SLICE_RECORDS_MIN;
@@ -143,16 +143,16 @@ export class IngestLoop {
         await turn();
         continue;
       }
-      let bytes: Buffer;
+      let pieces: Buffer[];
       try {
-        bytes = await this.read(decoder.pushedLsn, target);
+        pieces = await this.read(decoder.pushedLsn, target);
       } catch (err) {
         if (!isDbError(err, 'LOG_DAMAGED')) throw err;
         this.options.onDamage(err);
         return;
       }
       if (this.decoder !== decoder) continue; // cut meanwhile
-      decoder.push(bytes);
+      for (const piece of pieces) decoder.push(piece);
       for (let more = true; more && this.active && this.decoder === decoder;) {
         more = this.slice(decoder);
         if (this.isBatchFull || this.waiters.includes(decoder.position)) {
@@ -164,24 +164,25 @@ export class IngestLoop {
     }
   }
 
-  /** The next piece of [begin, target). The one behind it is asked of the disk at the same time. */
-  private async read(begin: Lsn, target: Lsn): Promise<Buffer> {
+  /** Some more of [begin, target). What follows is asked of the disk at the same time. */
+  private async read(begin: Lsn, target: Lsn): Promise<Buffer[]> {
     const { ahead } = this;
     this.ahead = null;
-    const bytes = await (ahead?.begin === begin ? ahead.bytes : this.readFrom(begin, target));
-    const next = lsn(begin + bytes.length);
+    const pieces = await (ahead?.begin === begin ? ahead.pieces : this.readFrom(begin, target));
+    let next = begin;
+    for (const piece of pieces) next = lsn(next + piece.length);
     if (next < target && next < this.log.cachedFrom) {
       const following = Promise.resolve(this.readFrom(next, target));
       following.catch(() => undefined); // thrown where it is awaited; if it never is, it is read again
-      this.ahead = { begin: next, bytes: following };
+      this.ahead = { begin: next, pieces: following };
     }
-    return bytes;
+    return pieces;
   }
 
   /** Recent log is in memory; only for the older there is a disk to wait for. */
-  private readFrom(begin: Lsn, target: Lsn): Buffer | Promise<Buffer> {
+  private readFrom(begin: Lsn, target: Lsn): Buffer[] | Promise<Buffer[]> {
     const end = lsn(Math.min(target, begin + this.options.readBytes));
-    return begin >= this.log.cachedFrom ? this.log.read(begin, end) : this.log.readAsync(begin, end);
+    return begin >= this.log.cachedFrom ? [this.log.read(begin, end)] : this.log.readPieces(begin, end);
   }
 
   private get active(): boolean {

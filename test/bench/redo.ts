@@ -10,7 +10,7 @@ import { promises as fs, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { NODE_FLAGS } from '../../src/cluster/daemon-process.js';
+import { NODE_FLAGS, STORAGE_ENVIRONMENT } from '../../src/cluster/daemon-process.js';
 import { formatLsn } from '../../src/engine/lsn.js';
 import type { ChainsResult, DecodeResult, EngineTask, IngestResult } from './redo-engine.js';
 import { postgresReplay } from './redo-postgres.js';
@@ -58,7 +58,10 @@ const ENGINE = path.join(path.dirname(fileURLToPath(import.meta.url)), 'redo-eng
 /** Runs one task of redo-engine.ts in a process of its own. */
 async function engine<T>(task: EngineTask): Promise<T> {
   const args = [...NODE_FLAGS.storage, '--import', import.meta.resolve('tsx'), ENGINE, JSON.stringify(task)];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, args, {
+    env: { ...STORAGE_ENVIRONMENT, ...process.env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let out = '';
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
   const code = await new Promise<number | null>((resolve, reject) => {

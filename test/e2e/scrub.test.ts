@@ -110,7 +110,7 @@ describe('e2e: scrub', function () {
       const batch = store.parts.db.batch();
       if (what === 'size') {
         const fork = store.parts.forks.current(0, quiet, 0);
-        fork.resize(fork.nblocks + 1, at);
+        fork.grow(fork.nblocks + 1, at);
         store.parts.forks.put(batch, fork);
         batch.write(true);
         return;

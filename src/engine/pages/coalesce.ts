@@ -137,11 +137,13 @@ export class CoalesceQueue {
     chain.deltas = 0;
   }
 
-  /** The page has got an image, which is stored as so many bytes. `page` is given away. */
-  pageImage(chain: PageState, page: Buffer, stored: number, at: Lsn): void {
+  /** The page has got an image, which is stored as so many bytes. */
+  pageImage(chain: PageState, page: Readonly<Buffer>, stored: number, at: Lsn): void {
     this.base(chain);
     if (this.policy.kind === 'lazy' || stored > FULL_PAGE_RECORD) return;
-    this.keep(chain, page);
+    const own = this.blank();
+    page.copy(own);
+    this.keep(chain, own);
     chain.version = at;
   }
 

@@ -72,8 +72,10 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
   readonly relNumber: number;
   /** Key of this fork's pages; block, LSN and kind vary. */
   readonly pageKey: PageVersionKey;
-  /** See PageOwner: grows before and after what a record does to the fork, so that no run lies on both sides of it. */
+  /** See PageOwner: grows before and after a change that hides versions of its pages, so that no run lies on both sides of it. */
   era = 0;
+  /** The change that is not yet in the batch is of that kind. */
+  private hides = false;
   readonly order: number;
 
   constructor(
@@ -110,7 +112,15 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
     this.change(at);
   }
 
-  resize(nblocks: number, at: Lsn): void {
+  /** To more blocks, which hides nothing. */
+  grow(nblocks: number, at: Lsn): void {
+    this.nblocks = nblocks;
+    this.changedAt = at;
+    this.dirty = true;
+  }
+
+  /** To fewer blocks. */
+  cut(nblocks: number, at: Lsn): void {
     this.nblocks = nblocks;
     this.change(at);
   }
@@ -124,7 +134,15 @@ export class Fork implements ForkVersion, RelFileLocator, PageOwner {
   private change(at: Lsn): void {
     this.changedAt = at;
     this.dirty = true;
+    this.hides = true;
     this.era++;
+  }
+
+  /** The change is in the batch. */
+  written(): void {
+    this.dirty = false;
+    if (this.hides) this.era++;
+    this.hides = false;
   }
 }
 
@@ -179,8 +197,7 @@ export class ForkTable {
     writeRelPrefix(this.key, KeySpace.fork, fork.branch, fork, fork.fork);
     writeInvertedLsn(this.key, fork.changedAt, REL_PREFIX);
     batch.put(this.key, encodeFork(fork));
-    fork.dirty = false;
-    fork.era++;
+    fork.written();
   }
 
   /**

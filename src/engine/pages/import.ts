@@ -4,6 +4,7 @@ import { DbError } from '../errors.js';
 import { formatLsn, type Lsn } from '../lsn.js';
 import { BLCKSZ } from '../page/constants.js';
 import type { RelFileLocator } from '../wal/types.js';
+import { BatchBytes } from './batch-bytes.js';
 import { CoalesceQueue } from './coalesce.js';
 import { lsnValue, twoPhaseId, twoPhaseValue } from './effect-writer.js';
 import type { SlruName } from './effects/types.js';
@@ -33,6 +34,7 @@ export class BaseImporter implements BaseImport {
       this.batch,
       new CoalesceQueue({ kind: 'lazy' }, store.parts.redo),
       branch,
+      new BatchBytes(),
     );
   }
 

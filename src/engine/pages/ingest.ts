@@ -13,6 +13,7 @@ import { formatLsn, type Lsn } from '../lsn.js';
 import { assertReplayable } from '../redo/index.js';
 import { decodeRecord } from '../wal/decode.js';
 import type { WalRecord } from '../wal/types.js';
+import { BatchBytes } from './batch-bytes.js';
 import { CoalesceQueue, type DuePage } from './coalesce.js';
 import { coalesce } from './coalescer.js';
 import { EffectWriter } from './effect-writer.js';
@@ -61,9 +62,10 @@ export class Ingester {
   /** Of the records put so far; the store's own values lag behind until the batch is written. */
   private lastRecordLsn: Lsn;
   private endLsn: Lsn;
-  /** Put and not written: raw records, and their places. As decoded they would be ten times as much for the garbage collector to move about. */
-  private readonly unwritten: Buffer[] = [];
-  private readonly unwrittenAt: Lsn[] = [];
+  /** What is put and not written: records and values, */
+  private readonly bytes = new BatchBytes();
+  /** and of each record its place there, its length, its start and its end. */
+  private readonly unwritten: number[] = [];
   private unwrittenBytes = 0;
 
   constructor(
@@ -76,7 +78,7 @@ export class Ingester {
     this.batch = store.parts.db.batch();
     this.images = store.parts.db.batch();
     this.queue = new CoalesceQueue(store.policy, store.parts.redo);
-    this.pages = new PageWriter(store.parts, this.batch, this.queue, this.branch);
+    this.pages = new PageWriter(store.parts, this.batch, this.queue, this.branch, this.bytes);
     this.effects = new EffectWriter(store.parts, this.batch, this.pages, this.branch, () =>
       this.writeBatch(),
     );
@@ -164,10 +166,7 @@ export class Ingester {
    * After a failure. A batch cannot be unwound by one record; failures are rare, and putting the good records again gives the same batch.
    */
   private again(): void {
-    const places = this.unwrittenAt.slice();
-    const records = this.unwritten.map((raw, i) =>
-      decodeRecord(raw, places[2 * i]!, places[2 * i + 1]!, { crc: false }),
-    );
+    const records = this.unwrittenRecords();
     this.forget();
     const { check } = this;
     this.check = null;
@@ -180,6 +179,17 @@ export class Ingester {
     } finally {
       this.check = check;
     }
+  }
+
+  /** Copies of them. */
+  private unwrittenRecords(): WalRecord[] {
+    const { unwritten, bytes } = this;
+    const records: WalRecord[] = [];
+    for (let i = 0; i < unwritten.length; i += 4) {
+      const [at, length, start, end] = unwritten.slice(i, i + 4) as [number, number, Lsn, Lsn];
+      records.push(decodeRecord(Buffer.from(bytes.view(at, length)), start, end, { crc: false }));
+    }
+    return records;
   }
 
   private ingest(rec: WalRecord): void {
@@ -196,15 +206,17 @@ export class Ingester {
     assertReplayable(rec);
     const effects = effectsOf(rec, this.context!);
     const writeAfter = this.check?.record(rec) ?? false;
-    this.pages.blocks(rec);
-    if (effects.length > 0) this.effects.put(effects, rec.endLsn);
+    // An effect may write what was put before: then the record lies at the begin of the next batch, and had no blocks.
+    if (effects.length > 0 && rec.blocks.length === 0) this.effects.put(effects, rec.endLsn);
+    const raw = this.bytes.put(rec.raw);
+    this.pages.blocks(rec, raw);
+    if (effects.length > 0 && rec.blocks.length > 0) this.effects.put(effects, rec.endLsn);
     this.pages.endRecord(rec.endLsn);
     advance(control, rec);
     this.lastRecordLsn = rec.startLsn;
     this.endLsn = rec.endLsn;
     this.store.parts.counters.recordsIngested++;
-    this.unwritten.push(rec.raw);
-    this.unwrittenAt.push(rec.startLsn, rec.endLsn);
+    this.unwritten.push(raw, rec.raw.length, rec.startLsn, rec.endLsn);
     this.unwrittenBytes += rec.raw.length;
     if (writeAfter) this.writeBatch();
   }
@@ -221,8 +233,8 @@ export class Ingester {
   }
 
   private written(): void {
+    this.bytes.clear();
     this.unwritten.length = 0;
-    this.unwrittenAt.length = 0;
     this.unwrittenBytes = 0;
   }
 

@@ -3,22 +3,11 @@
  * each record asks for both.
  */
 import type { Lsn } from '../lsn.js';
-
-/** Linked from the newest version of a page to older ones, in the order of their keys. */
-export class PendingVersion {
-  older: PendingVersion | null = null;
-
-  constructor(
-    readonly at: Lsn,
-    readonly kind: number,
-    readonly era: number,
-    public value: Buffer,
-  ) {}
-}
+import { NONE } from './pending-versions.js';
 
 export class PageState {
-  /** The newest version that is not in the batch yet. For VersionPuts only. */
-  pending: PendingVersion | null = null;
+  /** Number of the newest version that is not in the batch yet. For VersionPuts only. */
+  pending = NONE;
   /** Since the last base. What follows is for CoalesceQueue only. */
   deltas = 0;
   /** The page as of `version`, if it is kept. */
@@ -33,7 +22,7 @@ export class PageState {
 
   /** Nothing is known that would be missed. */
   get isIdle(): boolean {
-    return this.pending === null && this.deltas === 0 && this.page === null;
+    return this.pending === NONE && this.deltas === 0 && this.page === null;
   }
 }
 

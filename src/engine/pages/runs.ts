@@ -16,16 +16,6 @@ import { DbError } from '../errors.js';
 import { formatLsn, lsn, type Lsn } from '../lsn.js';
 import { FIRST_DELTA_KIND, Kind, versionKind, versionLsn } from './keys.js';
 
-export interface Delta {
-  readonly at: Lsn;
-  readonly kind: number;
-  readonly value: Buffer;
-}
-
-export interface LinkedDelta extends Delta {
-  readonly older: LinkedDelta | null;
-}
-
 const HEAD = 2;
 const ENTRY = 7;
 const KIND_AT = 4;
@@ -37,42 +27,39 @@ export const RUN_DELTAS_MAX = 128;
 const VALUE_MAX = 2048;
 const SPAN_MAX = 0xffff_ffff;
 
-/** Whether this delta may be part of a run at all. */
-export function fitsRun({ kind, value }: Delta): boolean {
-  return kind >= FIRST_DELTA_KIND && kind !== Kind.run && value.length <= VALUE_MAX;
+/** Whether a delta of this kind, with a value of this length, may be part of a run at all. */
+export function fitsRun(kind: number, length: number): boolean {
+  return kind >= FIRST_DELTA_KIND && kind !== Kind.run && length <= VALUE_MAX;
 }
 
-/** Deltas from `oldest` to `newest` in one value. */
-export function fitsSpan(oldest: Delta, newest: Delta): boolean {
-  return newest.at - oldest.at <= SPAN_MAX;
+/** Whether one value can hold deltas from `oldest` to `newest`. */
+export function fitsSpan(oldest: Lsn, newest: Lsn): boolean {
+  return newest - oldest <= SPAN_MAX;
 }
 
-/** What encodeRun() gives is a view of this. */
-const scratch = Buffer.alloc(HEAD + ENTRY * RUN_DELTAS_MAX + RUN_BYTES_MAX);
+/** Bytes of a run before the values of its deltas. */
+export function runHeadLength(count: number): number {
+  return HEAD + ENTRY * count;
+}
 
-/**
- * The value for `count` deltas from `newest` to older ones, the last of them at `first`; within the bounds above. The buffer is used again by the
- * next call.
- */
-export function encodeRun(newest: LinkedDelta, first: Lsn, count: number): Buffer {
-  let entry = HEAD + ENTRY * count;
-  let bytes = 0;
-  let delta: LinkedDelta | null = newest;
-  for (let i = 0; i < count; i++, delta = delta!.older) bytes += delta!.value.length;
-  let at = entry + bytes;
-  const run = scratch.subarray(0, at);
-  delta = newest;
-  for (let i = 0; i < count; i++, delta = delta!.older) {
-    const { at: deltaLsn, kind, value } = delta!;
-    entry -= ENTRY;
-    run.writeUInt32LE(deltaLsn - first, entry);
-    run[entry + KIND_AT] = kind;
-    run.writeUInt16LE(value.length, entry + LENGTH_AT);
-    at -= value.length;
-    run.set(value, at);
-  }
-  run.writeUInt16LE(count, 0);
-  return run;
+/** Writes what precedes the deltas of a run that begins at `run` of `buffer`. */
+export function writeRunHead(buffer: Buffer, run: number, count: number): void {
+  buffer.writeUInt16LE(count, run);
+}
+
+/** Writes the entry of delta `i`, counted from the oldest, `sinceFirst` bytes of log after it. Its value is the caller's to write. */
+export function writeRunEntry(
+  buffer: Buffer,
+  run: number,
+  i: number,
+  sinceFirst: number,
+  kind: number,
+  length: number,
+): void {
+  const at = run + HEAD + ENTRY * i;
+  buffer.writeUInt32LE(sinceFirst, at);
+  buffer[at + KIND_AT] = kind;
+  buffer.writeUInt16LE(length, at + LENGTH_AT);
 }
 
 /** Number of deltas in the run. Throws PAGE_BAD_VALUE. */
@@ -122,17 +109,20 @@ export function eachInRun(
   return used;
 }
 
-/**
- * The part of the run beyond `at` as a run of its own, which begins at `first`; null if there is none. The value is used again by the next
- * call of encodeRun(). Throws PAGE_BAD_VALUE.
- */
+/** The part of the run beyond `at` as a run of its own, which begins at `first`; null if there is none. Throws PAGE_BAD_VALUE. */
 export function restOfRun(key: Buffer, value: Buffer, at: Lsn): { first: Lsn; value: Buffer } | null {
-  const deltas: LinkedDelta[] = [];
-  eachInRun(key, value, at, runEnd(key, value), (deltaAt, kind, delta) =>
-    deltas.push({ at: deltaAt, kind, value: delta, older: deltas.at(-1) ?? null }),
-  );
+  const deltas: { at: Lsn; kind: number; value: Buffer }[] = [];
+  eachInRun(key, value, at, runEnd(key, value), (deltaAt, kind, delta) => {
+    deltas.push({ at: deltaAt, kind, value: delta });
+  });
   const [oldest] = deltas;
-  return oldest ? { first: oldest.at, value: encodeRun(deltas.at(-1)!, oldest.at, deltas.length) } : null;
+  if (!oldest) return null;
+  const head = Buffer.allocUnsafe(runHeadLength(deltas.length));
+  writeRunHead(head, 0, deltas.length);
+  deltas.forEach((delta, i) =>
+    writeRunEntry(head, 0, i, delta.at - oldest.at, delta.kind, delta.value.length),
+  );
+  return { first: oldest.at, value: Buffer.concat([head, ...deltas.map((delta) => delta.value)]) };
 }
 
 /** LSN of the newest version at or before `upTo` in a row that begins there or before. */

@@ -1,5 +1,6 @@
 /** SLRU pages (transaction status, multixacts, commit times): versions like those of relation pages, and which pages exist. */
 import type { Lsn } from '../lsn.js';
+import type { BatchBytes } from './batch-bytes.js';
 import type { CoalesceQueue } from './coalesce.js';
 import { slruDeltaIsWhole, SLRU_PAGES_PER_SEGMENT, slruSegmentPrecedes } from './effects/slru.js';
 import type { SlruName } from './effects/types.js';
@@ -9,7 +10,7 @@ import type { PageState } from './page-state.js';
 import type { StoreParts } from './parts.js';
 import type { RocksBatch } from './rocks.js';
 import type { BranchId } from './types.js';
-import { EMPTY_VALUE, encodeImage, encodeParts } from './values.js';
+import { encodeImage, encodeParts } from './values.js';
 import type { VersionPuts } from './version-puts.js';
 
 interface PageDelta {
@@ -30,6 +31,7 @@ export class SlruWriter {
     private readonly parts: StoreParts,
     private readonly batch: RocksBatch,
     private readonly puts: VersionPuts,
+    private readonly bytes: BatchBytes,
     private readonly queue: CoalesceQueue,
     private readonly branch: BranchId,
   ) {}
@@ -70,10 +72,11 @@ export class SlruWriter {
         this.add(slru, pageno);
         const page = this.queue.slruPage(slru, pageno);
         if (parts.length === 1 && slruDeltaIsWhole(parts[0]!)) {
-          this.put(slru, page, at, Kind.zero, EMPTY_VALUE);
+          this.put(slru, page, at, Kind.zero, 0, 0);
           this.queue.slruZero(page, at);
         } else {
-          this.put(slru, page, at, Kind.slruDelta, encodeParts(parts));
+          const value = encodeParts(parts);
+          this.put(slru, page, at, Kind.slruDelta, this.bytes.put(value), value.length);
           this.queue.slruDelta(slru, page, at, parts);
         }
       }
@@ -109,15 +112,15 @@ export class SlruWriter {
   private drop(slru: SlruName, first: number, last: number, at: Lsn): void {
     for (let pageno = first; pageno <= last; pageno++) {
       const page = this.queue.slruPage(slru, pageno);
-      this.put(slru, page, at, Kind.zero, EMPTY_VALUE);
+      this.put(slru, page, at, Kind.zero, 0, 0);
       this.queue.base(page);
     }
     this.existing.set(slru, rangesWithout(this.pages(slru), first, last));
     this.changed.add(slru);
   }
 
-  private put(slru: SlruName, page: PageState, at: Lsn, kind: number, value: Buffer): void {
-    this.puts.slru(slru, page, at, kind, value);
+  private put(slru: SlruName, page: PageState, at: Lsn, kind: number, value: number, length: number): void {
+    this.puts.slru(slru, page, at, kind, value, length);
     this.parts.counters.versionsWritten++;
   }
 }

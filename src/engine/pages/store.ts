@@ -76,7 +76,7 @@ export class PageStore implements PageReader {
   static async open(dir: string, options: PageStoreOptions = {}): Promise<PageStore> {
     const sizes = {
       blockCacheBytes: options.blockCacheBytes ?? 64 * MIB,
-      memtableBytes: options.memtableBytes ?? 64 * MIB,
+      memtableBytes: options.memtableBytes ?? 128 * MIB,
     };
     const db = await Rocks.open(dir, sizes, options.onFault);
     try {

@@ -49,7 +49,7 @@ export interface PageStoreOptions {
   readonly coalesce?: CoalescePolicy;
   /** Bytes of RocksDB's cache of uncompressed blocks. Default 64 MiB. */
   readonly blockCacheBytes?: number;
-  /** Bytes of memtables. Default 64 MiB. */
+  /** Bytes of memtables. Default 128 MiB. */
   readonly memtableBytes?: number;
   /** Materialised pages kept in memory. Default 4096 (32 MiB). */
   readonly pageCachePages?: number;

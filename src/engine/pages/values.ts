@@ -33,8 +33,8 @@ export function isZeroPage(page: Readonly<Buffer>): boolean {
   return page.equals(ZERO_PAGE);
 }
 
-/** The stored form of a page; may be `page` itself. */
-export function encodeImage(page: Readonly<Buffer>): Buffer {
+/** The stored form of a page: `page` itself, or else in `into` (BLCKSZ bytes) if that is given. */
+export function encodeImage(page: Readonly<Buffer>, into?: Buffer): Buffer {
   if (isZeroPage(page)) return EMPTY_VALUE;
   const lower = page.readUInt16LE(PD_LOWER);
   const upper = page.readUInt16LE(PD_UPPER);
@@ -42,7 +42,8 @@ export function encodeImage(page: Readonly<Buffer>): Buffer {
   if (lower < PAGE_HEADER || upper > BLCKSZ || hole < MIN_HOLE) return page as Buffer;
   // Redo may leave old bytes between lower and upper; an image must give them back.
   if (page.compare(ZERO_PAGE as Buffer, 0, hole, lower, upper) !== 0) return page as Buffer;
-  const value = Buffer.allocUnsafe(HOLE_HEADER + BLCKSZ - hole);
+  const length = HOLE_HEADER + BLCKSZ - hole;
+  const value = into ? into.subarray(0, length) : Buffer.allocUnsafe(length);
   value.writeUInt16LE(lower, 0);
   value.writeUInt16LE(hole, 2);
   page.copy(value, HOLE_HEADER, 0, lower);

@@ -4,11 +4,21 @@
  * further version of a page that the batch changes.
  */
 import type { Lsn } from '../lsn.js';
+import type { BatchBytes } from './batch-bytes.js';
 import type { SlruName } from './effects/types.js';
 import { Kind, slruNumber, SlruVersionKey, type VersionedKey } from './keys.js';
-import { PendingVersion, type PageState, type PageStates } from './page-state.js';
+import type { PageState, PageStates } from './page-state.js';
+import { NONE, PendingVersions } from './pending-versions.js';
 import type { RocksBatch } from './rocks.js';
-import { encodeRun, fitsRun, fitsSpan, RUN_BYTES_MAX, RUN_DELTAS_MAX } from './runs.js';
+import {
+  fitsRun,
+  fitsSpan,
+  RUN_BYTES_MAX,
+  RUN_DELTAS_MAX,
+  runHeadLength,
+  writeRunEntry,
+  writeRunHead,
+} from './runs.js';
 import type { BranchId } from './types.js';
 
 /** What has numbered pages: a fork, an SLRU. */
@@ -51,29 +61,32 @@ export class VersionPuts {
   /** Owners with pending versions. */
   private readonly owners: PageOwner[] = [];
   private readonly slrus = new Map<SlruName, SlruOwner>();
+  private readonly versions = new PendingVersions();
+  private readonly span = new Span(this.versions);
 
-  constructor(private readonly branch: BranchId) {}
+  constructor(
+    private readonly branch: BranchId,
+    private readonly bytes: BatchBytes,
+  ) {}
 
-  /** `value` must not change until flush(). `at` is not before that of any version put earlier. */
-  page(owner: PageOwner, state: PageState, at: Lsn, kind: number, value: Buffer): void {
+  /** `value`: where its bytes are, which must stay there until flush(). `at` is not before that of any version put earlier. */
+  page(owner: PageOwner, state: PageState, at: Lsn, kind: number, value: number, length: number): void {
+    const { versions } = this;
     const newest = state.pending;
-    if (newest === null) {
+    if (newest === NONE) {
       if (owner.touched.length === 0) this.owners.push(owner);
       owner.touched.push(state);
-      state.pending = new PendingVersion(at, kind, owner.era, value);
-    } else if (at !== newest.at || kind < newest.kind) {
-      const version = new PendingVersion(at, kind, owner.era, value);
-      version.older = newest;
-      state.pending = version;
-    } else {
-      insert(newest, at, kind, owner.era, value);
+    } else if (at === versions.at(newest) && kind >= versions.kind(newest)) {
+      this.insert(newest, at, kind, owner.era, value, length);
+      return;
     }
+    state.pending = versions.add(at, kind, owner.era, value, length, newest);
   }
 
-  slru(slru: SlruName, state: PageState, at: Lsn, kind: number, value: Buffer): void {
+  slru(slru: SlruName, state: PageState, at: Lsn, kind: number, value: number, length: number): void {
     let owner = this.slrus.get(slru);
     if (!owner) this.slrus.set(slru, (owner = new SlruOwner(this.branch, slru)));
-    this.page(owner, state, at, kind, value);
+    this.page(owner, state, at, kind, value, length);
   }
 
   flush(batch: RocksBatch): void {
@@ -81,21 +94,71 @@ export class VersionPuts {
     for (const owner of this.owners) {
       for (const key of inOrder(owner.touched)) {
         const state = owner.touched[key % TOUCHED_MAX]!;
-        putPage(batch, owner.versionKey(state.pageno), state.pending!);
-        state.pending = null;
+        this.putPage(batch, owner.versionKey(state.pageno), state.pending);
+        state.pending = NONE;
         owner.pages?.release(state);
       }
       owner.touched.length = 0;
     }
     this.owners.length = 0;
+    this.versions.clear();
   }
 
   forget(): void {
     for (const owner of this.owners) {
-      for (const state of owner.touched) state.pending = null;
+      for (const state of owner.touched) state.pending = NONE;
       owner.touched.length = 0;
     }
     this.owners.length = 0;
+    this.versions.clear();
+  }
+
+  /** Puts a version of what `newest` is of, too, behind those of the same LSN that have a lower kind; in place of one that has the same key. */
+  private insert(newest: number, at: Lsn, kind: number, era: number, value: number, length: number): void {
+    const { versions } = this;
+    let before = newest;
+    while (versions.kind(before) < kind) {
+      const older = versions.older(before);
+      if (older === NONE || versions.at(older) !== at || versions.kind(older) > kind) break;
+      before = older;
+    }
+    if (versions.kind(before) === kind) versions.setValue(before, value, length);
+    else versions.setOlder(before, versions.add(at, kind, era, value, length, versions.older(before)));
+  }
+
+  private putPage(batch: RocksBatch, key: VersionedKey, newest: number): void {
+    const { versions, bytes, span } = this;
+    for (let from = newest; from !== NONE;) {
+      const { oldest, count } = span.from(from);
+      if (count === 1) {
+        const value = bytes.view(versions.value(from), versions.length(from));
+        batch.put(key.set(versions.at(from), versions.kind(from)), value);
+      } else {
+        this.putRun(batch, key, from);
+      }
+      from = versions.older(oldest);
+    }
+  }
+
+  /** The run of `span`. It is made behind the values that it is made of, in the same memory, where bytes are moved without an object for each. */
+  private putRun(batch: RocksBatch, key: VersionedKey, newest: number): void {
+    const { versions, bytes } = this;
+    const { oldest, count, valueBytes } = this.span;
+    const first = versions.at(oldest);
+    const length = runHeadLength(count) + valueBytes;
+    const run = bytes.reserve(length);
+    const { buffer } = bytes;
+    writeRunHead(buffer, run, count);
+    let end = run + length;
+    for (let i = count - 1, version = newest; i >= 0; i--, version = versions.older(version)) {
+      const valueLength = versions.length(version);
+      const value = versions.value(version);
+      writeRunEntry(buffer, run, i, versions.at(version) - first, versions.kind(version), valueLength);
+      end -= valueLength;
+      buffer.copyWithin(end, value, value + valueLength);
+    }
+    batch.put(key.set(first, Kind.run), bytes.view(run, length));
+    bytes.release(run);
   }
 }
 
@@ -112,46 +175,40 @@ function inOrder(touched: readonly PageState[]): Float64Array {
   return keys.sort();
 }
 
-/** Puts a version of what `newest` is of, too, behind those of the same LSN that have a lower kind; in place of one that has the same key. */
-function insert(newest: PendingVersion, at: Lsn, kind: number, era: number, value: Buffer): void {
-  let before = newest;
-  while (before.kind < kind && before.older?.at === at && before.older.kind <= kind) before = before.older;
-  if (before.kind === kind) {
-    before.value = value;
-    return;
-  }
-  const version = new PendingVersion(at, kind, era, value);
-  version.older = before.older;
-  before.older = version;
-}
+/** Versions that go into one row. Used again and again. */
+class Span {
+  oldest = NONE;
+  count = 0;
+  /** Of their values. */
+  valueBytes = 0;
 
-function putPage(batch: RocksBatch, key: VersionedKey, newest: PendingVersion): void {
-  for (let from: PendingVersion | null = newest; from !== null;) {
-    const count = runLengthFrom(from);
-    if (count === 1) {
-      batch.put(key.set(from.at, from.kind), from.value);
-      from = from.older;
-      continue;
+  constructor(private readonly versions: PendingVersions) {}
+
+  /** The run whose newest delta is `newest`; that version alone, if it is none. What one record did is not divided. */
+  from(newest: number): this {
+    const { versions } = this;
+    let bytes = versions.length(newest);
+    this.take(newest, 1, bytes);
+    if (!fitsRun(versions.kind(newest), bytes)) return this;
+    const newestAt = versions.at(newest);
+    const era = versions.era(newest);
+    let count = 1;
+    let newer = newest;
+    for (let i = versions.older(newest); i !== NONE; newer = i, i = versions.older(i), count++) {
+      const at = versions.at(i);
+      const length = versions.length(i);
+      if (at !== versions.at(newer)) this.take(newer, count, bytes);
+      bytes += length;
+      const full = bytes > RUN_BYTES_MAX || count === RUN_DELTAS_MAX || !fitsSpan(at, newestAt);
+      if (full || versions.era(i) !== era || !fitsRun(versions.kind(i), length)) return this;
     }
-    let oldest: PendingVersion = from;
-    for (let i = 1; i < count; i++) oldest = oldest.older!;
-    batch.put(key.set(oldest.at, Kind.run), encodeRun(from, oldest.at, count));
-    from = oldest.older;
+    this.take(newer, count, bytes);
+    return this;
   }
-}
 
-/** Number of versions in the run whose newest delta is `newest`; 1 if it goes alone. What one record did is not divided. */
-function runLengthFrom(newest: PendingVersion): number {
-  if (!fitsRun(newest)) return 1;
-  let bytes = newest.value.length;
-  let whole = 1;
-  let count = 1;
-  let newer = newest;
-  for (let version = newest.older; version !== null; newer = version, version = version.older, count++) {
-    if (version.at !== newer.at) whole = count;
-    bytes += version.value.length;
-    const full = bytes > RUN_BYTES_MAX || count === RUN_DELTAS_MAX || !fitsSpan(version, newest);
-    if (full || version.era !== newest.era || !fitsRun(version)) return whole;
+  private take(oldest: number, count: number, valueBytes: number): void {
+    this.oldest = oldest;
+    this.count = count;
+    this.valueBytes = valueBytes;
   }
-  return count;
 }

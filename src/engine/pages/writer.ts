@@ -7,6 +7,7 @@ import { BLCKSZ } from '../page/constants.js';
 import { vmBlockOf } from '../page/vm.js';
 import { applyReplayable, changesBlock } from '../redo/index.js';
 import { ForkNumber, type BlockRef, type RelFileLocator, type WalRecord } from '../wal/types.js';
+import type { BatchBytes } from './batch-bytes.js';
 import type { CoalesceQueue } from './coalesce.js';
 import type { SlruName } from './effects/types.js';
 import type { Fork } from './forks.js';
@@ -17,14 +18,7 @@ import type { RocksBatch } from './rocks.js';
 import { SlruWriter } from './slru-writer.js';
 import type { BranchId } from './types.js';
 import { VersionPuts } from './version-puts.js';
-import {
-  appendVmClear,
-  EMPTY_VALUE,
-  encodeImage,
-  hasCheckImages,
-  isZeroPage,
-  withoutCheckImages,
-} from './values.js';
+import { appendVmClear, encodeImage, hasCheckImages, isZeroPage, withoutCheckImages } from './values.js';
 
 const FORKS = Object.values(ForkNumber);
 /** Up to here a truncation writes a 'zero' version for each cut block; beyond it, one floor (see forks.ts). */
@@ -42,21 +36,31 @@ export class PageWriter {
   private readonly puts: VersionPuts;
   private readonly dirty: Fork[] = [];
   private readonly vmClears: VmClears[] = [];
+  /** The image at hand, and what is stored of it. */
+  private readonly restored = Buffer.alloc(BLCKSZ);
+  private readonly encoded = Buffer.alloc(BLCKSZ);
 
   constructor(
     private readonly parts: StoreParts,
     private readonly batch: RocksBatch,
     private readonly queue: CoalesceQueue,
     private readonly branch: BranchId,
+    private readonly bytes: BatchBytes,
   ) {
-    this.puts = new VersionPuts(branch);
-    this.slru = new SlruWriter(parts, batch, this.puts, queue, branch);
+    this.puts = new VersionPuts(branch, bytes);
+    this.slru = new SlruWriter(parts, batch, this.puts, bytes, queue, branch);
   }
 
-  /** What a record does to the pages that it references. */
-  blocks(rec: WalRecord): void {
+  /** What a record, which lies at `raw` of the batch's bytes, does to the pages that it references. */
+  blocks(rec: WalRecord, raw: number): void {
     if (rec.blocks.length === 0) return;
-    let raw: Buffer | null = null;
+    let value = raw;
+    let { length } = rec.raw;
+    if (hasCheckImages(rec)) {
+      const without = withoutCheckImages(rec);
+      value = this.bytes.put(without);
+      length = without.length;
+    }
     for (const block of rec.blocks) {
       if (!changesBlock(rec, block)) continue;
       const fork = this.grown(block, block.fork, block.blkno, rec.endLsn);
@@ -64,9 +68,8 @@ export class PageWriter {
         this.image(fork, rec, block);
         continue;
       }
-      raw ??= hasCheckImages(rec) ? withoutCheckImages(rec) : rec.raw;
       const page = this.queue.page(fork, block.blkno);
-      this.put(fork, page, rec.endLsn, block.willInit ? Kind.init : Kind.delta, raw);
+      this.put(fork, page, rec.endLsn, block.willInit ? Kind.init : Kind.delta, value, length);
       this.queue.recordDelta(fork, page, rec, block);
     }
   }
@@ -112,14 +115,14 @@ export class PageWriter {
     if (fork.nblocks - nblocks <= MAX_CUT_BLOCKS || fork.floors.length >= MAX_FLOORS) {
       for (let blkno = nblocks; blkno < fork.nblocks; blkno++) {
         const page = this.queue.page(fork, blkno);
-        this.put(fork, page, at, Kind.zero, EMPTY_VALUE);
+        this.put(fork, page, at, Kind.zero, 0, 0);
         this.queue.base(page);
       }
     } else {
       fork.addFloor(nblocks, at);
       fork.pages = null;
     }
-    fork.resize(nblocks, at);
+    fork.cut(nblocks, at);
     this.dirty.push(fork);
   }
 
@@ -127,7 +130,7 @@ export class PageWriter {
   page(rel: RelFileLocator, forkNumber: number, blkno: number, image: Readonly<Buffer>, at: Lsn): void {
     const fork = this.grown(rel, forkNumber, blkno, at);
     if (isZeroPage(image)) return;
-    this.batch.put(fork.pageKey.setBlock(blkno).set(at, Kind.image), encodeImage(image));
+    this.batch.put(fork.pageKey.setBlock(blkno).set(at, Kind.image), encodeImage(image, this.encoded));
     this.parts.counters.versionsWritten++;
   }
 
@@ -172,29 +175,27 @@ export class PageWriter {
     const fork = this.parts.forks.current(this.branch, rel, forkNumber);
     if (fork.exists && blkno < fork.nblocks) return fork;
     if (!fork.exists) fork.create(at);
-    if (blkno >= fork.nblocks) fork.resize(blkno + 1, at);
+    if (blkno >= fork.nblocks) fork.grow(blkno + 1, at);
     this.dirty.push(fork);
     return fork;
   }
 
   private image(fork: Fork, rec: WalRecord, block: BlockRef): void {
-    const image = Buffer.alloc(BLCKSZ);
-    applyReplayable(image, rec, block, this.parts.redo);
-    const stored = encodeImage(image);
+    applyReplayable(this.restored, rec, block, this.parts.redo);
+    const stored = encodeImage(this.restored, this.encoded);
     const page = this.queue.page(fork, block.blkno);
-    this.put(fork, page, rec.endLsn, Kind.image, stored);
-    // What is stored may be the page itself, which must not change until then: but that is not a small one.
-    this.queue.pageImage(page, image, stored.length, rec.endLsn);
+    this.put(fork, page, rec.endLsn, Kind.image, this.bytes.put(stored), stored.length);
+    this.queue.pageImage(page, this.restored, stored.length, rec.endLsn);
   }
 
   private mapChange(fork: Fork, blkno: number, at: Lsn, kind: number, value: Buffer): void {
     const page = this.queue.page(fork, blkno);
-    this.put(fork, page, at, kind, value);
+    this.put(fork, page, at, kind, this.bytes.put(value), value.length);
     this.queue.mapDelta(fork, page, at, kind, value);
   }
 
-  private put(fork: Fork, page: PageState, at: Lsn, kind: number, value: Buffer): void {
-    this.puts.page(fork, page, at, kind, value);
+  private put(fork: Fork, page: PageState, at: Lsn, kind: number, value: number, length: number): void {
+    this.puts.page(fork, page, at, kind, value, length);
     this.parts.counters.versionsWritten++;
   }
 }

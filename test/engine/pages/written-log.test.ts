@@ -198,10 +198,11 @@ describe('page store, on written histories', () => {
     log.create(rel);
     const long = 'x'.repeat(300);
     const text = (i: number) => `row ${i}.`;
-    // Every twentieth record begins the page anew; lengths differ.
-    const ends = Array.from({ length: 400 }, (_, i) =>
-      log.insert(rel, 0, (i % 20) + 1, text(i) + (i % 3 === 0 ? long : '')),
-    );
+    // Every twentieth record begins the page anew; lengths differ; the fork grows meanwhile, which concerns other pages.
+    const ends = Array.from({ length: 400 }, (_, i) => {
+      if (i % 7 === 0) log.insert(rel, 1 + i / 7, 1, 'elsewhere');
+      return log.insert(rel, 0, (i % 20) + 1, text(i) + (i % 3 === 0 ? long : ''));
+    });
     const image = Buffer.alloc(BLCKSZ);
     pageInit(image, 0);
     image.write('an image', 200);
