@@ -14,7 +14,7 @@ import { MiniWriter, TestVolume } from './volume.js';
 
 /** No history is wanted beyond what somebody holds. */
 const EAGER: Partial<StorageConfigInput> = {
-  retention: { timeMs: 200, leaseMs: 5000, peerMs: 60_000 },
+  retention: { timeMs: 200, leaseMs: 5000, peerMs: 600_000 },
   vacuum: { enabled: true, intervalMs: 50, dutyPercent: 100, passBytes: 1024, passMs: 100 },
   logFileBytes: 256 * 1024,
 };
