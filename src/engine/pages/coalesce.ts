@@ -52,7 +52,8 @@ export class CoalesceQueue {
   /** Chains whose page is kept, in a ring; the hand frees the first one not used since it last came by. */
   private readonly kept: PageState[] = [];
   private hand = 0;
-  private spare: Buffer | null = null;
+  /** Pages of chains that were pushed out or begun anew, to be used again: they would leave holes all over the memory, each of another age. */
+  private readonly spare: Buffer[] = [];
 
   constructor(
     private readonly policy: CoalescePolicy,
@@ -97,7 +98,7 @@ export class CoalesceQueue {
       chain.used = true;
     } catch {
       // The delta is in the store as it came; whoever reads the page hears why it cannot be rebuilt.
-      chain.page = null;
+      this.drop(chain);
     }
   }
 
@@ -107,7 +108,7 @@ export class CoalesceQueue {
     this.pageDelta(fork, chain);
     if (!chain.page) return;
     // Readers apply what one record did to a page in the order of the kinds, not in the order in which it comes here.
-    if (chain.version === at) chain.page = null;
+    if (chain.version === at) this.drop(chain);
     else this.change(chain, at, (page) => applyMapChange(page, kind, value));
   }
 
@@ -116,7 +117,7 @@ export class CoalesceQueue {
     if (this.countDelta(chain, this.slruDeltas))
       this.enqueue({ kind: 'slru', chain, slru, pageno: chain.pageno });
     if (!chain.page) return;
-    if (chain.version === at) chain.page = null;
+    if (chain.version === at) this.drop(chain);
     else
       this.change(chain, at, (page) => {
         for (const part of parts) applySlruDelta(page, part);
@@ -133,7 +134,7 @@ export class CoalesceQueue {
 
   /** The page has a base now. */
   base(chain: PageState): void {
-    chain.page = null;
+    this.drop(chain);
     chain.deltas = 0;
   }
 
@@ -222,7 +223,7 @@ export class CoalesceQueue {
       chain.version = at;
       chain.used = true;
     } catch {
-      chain.page = null;
+      this.drop(chain);
     }
   }
 
@@ -257,11 +258,16 @@ export class CoalesceQueue {
     return before?.round === this.round ? before : new PageStates(this.round, this.known);
   }
 
-  /** A zeroed page, of a chain that was pushed out if there is one. */
+  /** A zeroed page. */
   private blank(): Buffer {
-    const page = this.spare ?? Buffer.allocUnsafeSlow(BLCKSZ);
-    this.spare = null;
-    return page.fill(0);
+    return (this.spare.pop() ?? Buffer.allocUnsafeSlow(BLCKSZ)).fill(0);
+  }
+
+  /** The page is not kept any longer. */
+  private drop(chain: PageState): void {
+    if (chain.page === null) return;
+    if (this.spare.length < MAX_KEPT_PAGES) this.spare.push(chain.page);
+    chain.page = null;
   }
 
   private keep(chain: PageState, page: Buffer): void {
@@ -274,8 +280,7 @@ export class CoalesceQueue {
     for (;;) {
       const candidate = this.kept[this.hand]!;
       if (candidate.page === null || !candidate.used) {
-        this.spare = candidate.page;
-        candidate.page = null;
+        this.drop(candidate);
         this.kept[this.hand] = chain;
         this.hand = (this.hand + 1) % MAX_KEPT_PAGES;
         return;
@@ -286,10 +291,9 @@ export class CoalesceQueue {
   }
 
   private purge(): void {
-    for (const chain of this.kept) chain.page = null;
+    for (const chain of this.kept) this.drop(chain);
     this.kept.length = 0;
     this.hand = 0;
-    this.spare = null;
     this.round++;
     this.known.pages = 0;
   }
