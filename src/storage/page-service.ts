@@ -32,7 +32,7 @@ export class PageService {
   ) {}
 
   async getPages(run: ForkAt & { blkno: number; count: number }): Promise<Buffer> {
-    checkCount(run.count);
+    checkRange(run.blkno, run.count);
     await this.ingest.waitApplied(run.lsn, this.waitMs);
     const { spcOid, dbOid, relNumber } = run;
     return this.inTurns(run.count, (done, count) =>
@@ -41,7 +41,7 @@ export class PageService {
   }
 
   async getSlruPages(run: { slru: SlruName; pageno: number; count: number; lsn: Lsn }): Promise<Buffer> {
-    checkCount(run.count);
+    checkRange(run.pageno, run.count);
     await this.ingest.waitApplied(run.lsn, this.waitMs);
     return this.inTurns(run.count, (done, count) => {
       const out = Buffer.alloc(count * BLCKSZ); // a page that does not exist reads as zeros
@@ -79,7 +79,12 @@ export class PageService {
   }
 }
 
-function checkCount(count: number): void {
+/** Numbers of pages are 32 bits long. */
+const PAGE_NUMBERS = 2 ** 32;
+
+function checkRange(first: number, count: number): void {
   if (count < 1 || count > PAGES_MAX)
     throw new DbError('USAGE_PAGE_COUNT', `${count} pages asked for at once, 1 to ${PAGES_MAX} can be`);
+  if (first + count > PAGE_NUMBERS)
+    throw new DbError('USAGE_PAGE_COUNT', `there are no ${count} pages from page ${first} on`);
 }

@@ -258,6 +258,8 @@ describe('storage: three nodes', function () {
   it('let only a compute write, and only with a known branch and size', async () => {
     await assert.rejects(tool.promise({ epoch: 99, writerId: 'tool' }), code('NET_PROTOCOL'));
     await assert.rejects(tool.getPages({ spcOid: 1, dbOid: 1, relNumber: 1, fork: 0, blkno: 0, count: 3000, lsn: volume.recording.end }), code('USAGE_PAGE_COUNT')); // prettier-ignore
+    await assert.rejects(tool.getPages({ spcOid: 1, dbOid: 1, relNumber: 1, fork: 0, blkno: 0xffff_ffff, count: 2, lsn: volume.recording.end }), code('USAGE_PAGE_COUNT')); // prettier-ignore
+    await assert.rejects(tool.getSlruPages({ slru: 'xact', pageno: 0xffff_ffff, count: 2, lsn: volume.recording.end }), code('USAGE_PAGE_COUNT')); // prettier-ignore
     await assert.rejects(tool.getPages({ spcOid: 1, dbOid: 1, relNumber: 1, fork: 0, blkno: 0, count: 1, lsn: volume.recording.end }), code('PAGE_NO_RELATION')); // prettier-ignore
     await assert.rejects(tool.waitApplied({ lsn: lsn(volume.recording.end + 8), timeoutMs: 50 }), code('NODE_BEHIND')); // prettier-ignore
   });
