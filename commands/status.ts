@@ -3,6 +3,7 @@ import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../src/cluster/command.js';
 import { computeTable, plainTable, stateColour } from '../src/cluster/compute-table.js';
 import type { EndpointName } from '../src/cluster/endpoints.js';
+import { askCacheHits } from '../src/cluster/server-counters.js';
 import { clusterStatus, type ClusterReport } from '../src/cluster/status.js';
 import { isDbError } from '../src/engine/errors.js';
 
@@ -41,7 +42,10 @@ export default class Status extends AuroraCommand {
       throw err;
     }
     if (flags.dsn) this.log(report.endpoints[flags.to]);
-    else this.print(report);
+    else {
+      await askCacheHits(report, report.computes);
+      this.print(report);
+    }
     process.exitCode = report.running ? 0 : EXIT_NOT_RUNNING;
     return report;
   }

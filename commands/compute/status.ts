@@ -1,6 +1,7 @@
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { computeNameArg } from '../../src/cluster/compute-flags.js';
 import { computeTable } from '../../src/cluster/compute-table.js';
+import { askCacheHits } from '../../src/cluster/server-counters.js';
 import { clusterStatus, type ComputeReport } from '../../src/cluster/status.js';
 import { DbError } from '../../src/engine/errors.js';
 
@@ -17,12 +18,14 @@ export default class ComputeStatus extends AuroraCommand {
 
   async run(): Promise<ComputeReport> {
     const { args, flags } = await this.parse(ComputeStatus);
-    const { computes } = await clusterStatus(this.requireCluster(flags.pgdata));
+    const cluster = await clusterStatus(this.requireCluster(flags.pgdata));
+    const { computes } = cluster;
     const report = computes.find((compute) => compute.name === args.name);
     if (!report)
       throw new DbError('CLUSTER_NO_COMPUTE', `there is no compute "${args.name}"`, {
         hint: `There are: ${computes.map((c) => c.name).join(', ')}`,
       });
+    await askCacheHits(cluster, [report]);
     this.log(computeTable([report]));
     if (report.problem) this.log(report.problem);
     process.exitCode = report.pid === null ? EXIT_NOT_RUNNING : 0;

@@ -1,5 +1,6 @@
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
 import { computeTable } from '../../src/cluster/compute-table.js';
+import { askCacheHits } from '../../src/cluster/server-counters.js';
 import { clusterStatus, type ComputeReport } from '../../src/cluster/status.js';
 
 export default class ReplicaList extends AuroraCommand {
@@ -13,8 +14,9 @@ export default class ReplicaList extends AuroraCommand {
 
   async run(): Promise<ComputeReport[]> {
     const { flags } = await this.parse(ReplicaList);
-    const { computes } = await clusterStatus(this.requireCluster(flags.pgdata));
-    const replicas = computes.filter((compute) => compute.role === 'replica');
+    const cluster = await clusterStatus(this.requireCluster(flags.pgdata));
+    const replicas = cluster.computes.filter((compute) => compute.role === 'replica');
+    await askCacheHits(cluster, replicas);
     this.log(replicas.length === 0 ? 'no replicas' : computeTable(replicas));
     return replicas;
   }

@@ -21,15 +21,18 @@ export function stateColour(state: string): string {
 /** One line a compute. Replicas have the LSN that they have replayed instead of the commit LSN, and how far behind that is. */
 export function computeTable(computes: readonly ComputeReport[]): string {
   const withLag = computes.some((compute) => compute.replica !== null);
+  const withHits = computes.some((compute) => compute.cacheHitRatio !== null);
   const table = plainTable([
     ...['compute', 'role', 'state', 'pid', 'postgres', 'port', 'epoch', 'commit'],
     ...(withLag ? ['replayed', 'lag', 'lease'] : []),
+    ...(withHits ? ['cache hit'] : []),
   ]);
   for (const c of computes)
     table.push([
       ...[c.name, c.role, stateColour(c.state), c.pid ?? '-', c.postgresPid ?? '-', c.port, c.epoch ?? '-'],
       c.commitLsn ?? '-',
       ...(withLag ? [c.replica?.replayLsn ?? '-', lagText(c.replica), c.leaseLsn ?? '-'] : []),
+      ...(withHits ? [c.cacheHitRatio === null ? '-' : `${(c.cacheHitRatio * 100).toFixed(1)} %`] : []),
     ]);
   return table.toString();
 }

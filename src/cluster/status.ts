@@ -85,6 +85,8 @@ export interface ComputeReport {
   replica: ComputeStatus['replica'];
   /** History from here on is kept for this compute; null when it holds no lease. */
   leaseLsn: string | null;
+  /** Share of the block reads of its sessions that PostgreSQL's own cache answered; null: unknown, or not asked for (askCacheHits). */
+  cacheHitRatio: number | null;
   problem: string | null;
 }
 
@@ -324,6 +326,7 @@ async function askCompute(
     pages: null,
     replica: null,
     leaseLsn: null,
+    cacheHitRatio: null,
     problem: null,
   };
   if (pid === null) return report;

@@ -67,17 +67,22 @@ export class Beacon extends EventEmitter<BeaconEvents> {
 
   /** Waits until `enough` answers of nodes are there, but not for longer than that. */
   async answered(enough: number, timeoutMs: number): Promise<void> {
-    if (this.answers.size >= enough) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
+    await this.heard(() => this.answers.size >= enough, timeoutMs);
+  }
+
+  /** Waits until answers of nodes make `is` true, but not for longer than that; whether it is. */
+  async heard(is: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (is()) return true;
+    return new Promise<boolean>((resolve) => {
+      const done = (so: boolean): void => {
         clearTimeout(timer);
         this.off('news', look);
-        resolve();
+        resolve(so);
       };
       const look = (): void => {
-        if (this.answers.size >= enough) done();
+        if (is()) done(true);
       };
-      const timer = setTimeout(done, timeoutMs);
+      const timer = setTimeout(done, timeoutMs, false);
       this.on('news', look);
     });
   }

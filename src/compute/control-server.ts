@@ -14,8 +14,8 @@ export interface Controlled {
   reload(from: Lsn): Promise<Lsn>;
   /** Makes a replica the primary, whatever becomes of the present one. Does not wait. */
   promote(): void;
-  /** Stops a primary in order and lets replica `successor` follow it. Does not wait. */
-  handOver(successor: string): void;
+  /** Stops a primary in order and lets replica `successor` follow it. Does not wait for that. */
+  handOver(successor: string): Promise<void>;
 }
 
 /** Commands and collectors; none stays. */
@@ -120,7 +120,7 @@ export class ControlServer {
       this.daemon.promote();
       send(response, 200, { promoting: true });
     } else if (control && route === 'POST /handover') {
-      this.daemon.handOver(new URLSearchParams(query).get('to') ?? '');
+      await this.daemon.handOver(new URLSearchParams(query).get('to') ?? '');
       send(response, 200, { handingOver: true });
     } else {
       send(response, 404, {

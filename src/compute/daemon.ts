@@ -37,6 +37,8 @@ import { untilStopped } from './until-stopped.js';
 const RETRY_MS = 1000;
 /** How long a start waits to hear of other computes. */
 const HEAR_MS = 2000;
+/** How long a primary that is to hand over waits to hear that its successor runs: some beats, and less than commands wait for an answer. */
+const HEAR_SUCCESSOR_MS = 1500;
 /** How long a primary that hands over waits for a successor that lives, before it is the primary again. */
 const SUCCESSION_MS = 20_000;
 const STRENGTH: Readonly<Record<StopMode, number>> = { smart: 0, fast: 1, immediate: 2 };
@@ -110,7 +112,7 @@ export class ComputeDaemon {
         else reader.remove(client);
     });
     const context: TermContext = { config, dirs, install, pageinLibrary, secret, links, reader, log };
-    const metrics = computeMetrics(() => daemon.term, reader);
+    const metrics = computeMetrics(() => daemon.present, reader);
     const refusals = new RefusalLog(log, 'control request');
     addTlsMetrics(metrics, 'aurora_compute_', tls);
     const daemon: ComputeDaemon = new ComputeDaemon(
@@ -188,15 +190,25 @@ export class ComputeDaemon {
     this.promotion.abort('asked to');
   }
 
-  /** Throws USAGE_ROLE, COMPUTE_NOT_READY. */
-  handOver(successor: string): void {
+  /** Throws USAGE_ROLE, COMPUTE_NOT_READY, USAGE_SUCCESSOR. */
+  async handOver(successor: string): Promise<void> {
     const { name } = this.context.config;
     if (this.role !== 'primary') throw new DbError('USAGE_ROLE', `compute "${name}" is not the primary`);
-    if (!this.term || this.state !== 'running')
-      throw new DbError('COMPUTE_NOT_READY', `compute "${name}" is not running`, { reaction: 'usage' });
-    const known = this.beacon.computes().find((c) => c.name === successor);
-    if (known?.role !== 'replica' || known.state !== 'running')
-      throw new DbError('USAGE_SUCCESSOR', `compute "${successor}" is not a replica that runs`);
+    const assertReady = (): void => {
+      if (!this.term || this.state !== 'running')
+        throw new DbError('COMPUTE_NOT_READY', `compute "${name}" is not running`, { reaction: 'usage' });
+    };
+    assertReady();
+    // One that has just started may have said so to nobody but its command yet.
+    const follows = await this.beacon.heard(
+      () =>
+        this.beacon
+          .computes()
+          .some((c) => c.name === successor && c.role === 'replica' && c.state === 'running'),
+      HEAR_SUCCESSOR_MS,
+    );
+    if (!follows) throw new DbError('USAGE_SUCCESSOR', `compute "${successor}" is not a replica that runs`);
+    assertReady();
     this.context.log.info({ successor }, 'handing over');
     this.successor = successor;
     this.state = 'handing-over';

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DbError, isDbError } from '../engine/errors.js';
 import type { StorageClient } from '../net/storage-client.js';
 import { RecentLatencies } from './recent-latencies.js';
@@ -6,7 +5,7 @@ import { RecentLatencies } from './recent-latencies.js';
 /** Weight of the newest sample in a node's latency average. */
 const EWMA_ALPHA = 0.2;
 /** Time in which what is known of a node that is not asked any more fades to 1/e: it may have become better. */
-const FADING_MS = 5000;
+const FADING_MS = 2000;
 /** For so long a node that failed is asked last; then it may prove itself again. */
 const FAILURE_PENALTY_MS = 2000;
 /** No second request before this: below it, a timer's own inaccuracy would send many. */
@@ -28,7 +27,14 @@ interface Candidate {
   shunnedUntilMs: number;
 }
 
-type Outcome<T> = { ok: true; value: T } | { ok: false; error: unknown; node: Candidate };
+type Outcome<T> = { ok: true; value: T } | { ok: false; error: unknown; attempt: Attempt };
+
+/** One node's part in a read. */
+interface Attempt {
+  readonly node: Candidate;
+  readonly begunMs: number;
+  state: 'running' | 'ended' | 'beaten';
+}
 
 export interface ReadRouterOptions {
   /** In [0, 1). Default Math.random. */
@@ -48,8 +54,9 @@ export interface ReadShare {
  * Sends each read to a storage node, and to another one when it fails. A read names its LSN, so any node that has applied that far
  * gives the same bytes.
  *
- * Of two nodes picked at random the one with the lower expected wait (EWMA of latency x requests in flight) is asked: close to the best
- * choice, without all computes running to the same node. A page read that takes longer than 95 % of the recent ones is also sent to a
+ * Of two nodes picked at random one is asked, by lot: the odds are the inverse squares of what is to be waited for (EWMA of latency x requests
+ * in flight). That is close to the best choice, without all computes running to the same node; and a node that was slow once is still
+ * asked now and then, so that it does not stay without work, and what is known of it without correction, when the others do well. A page read that takes longer than 95 % of the recent ones is also sent to a
  * second node, and the first answer counts; so a node that stalls costs its readers no more than that wait.
  */
 export class ReadRouter {
@@ -113,23 +120,28 @@ export class ReadRouter {
     hedged: boolean,
   ): Promise<T> {
     const tried = new Set<Candidate>();
-    const running = new Map<Candidate, Promise<Outcome<T>>>();
-    const done = new AbortController();
+    const running = new Map<Attempt, Promise<Outcome<T>>>();
+    let timer: NodeJS.Timeout | undefined;
     let last: unknown;
     const ask = (hedge: boolean): boolean => {
       const node = this.pick(tried);
       if (!node) return false;
       tried.add(node);
       if (hedge) node.hedges++;
-      running.set(node, this.attempt(node, read, hedged, done.signal));
+      const attempt: Attempt = { node, begunMs: performance.now(), state: 'running' };
+      running.set(attempt, this.attempt(attempt, read, hedged));
       return true;
     };
     try {
       for (;;) {
         if (running.size === 0 && !ask(false)) throw noneReadable(what, last);
         const contenders: Promise<Outcome<T> | null>[] = [...running.values()];
-        if (hedged && running.size === 1 && this.hasOther(tried))
-          contenders.push(elapsed(this.hedgeAfterMs(), done.signal));
+        if (hedged && running.size === 1 && this.hasOther(tried)) {
+          const afterMs = this.hedgeAfterMs();
+          clearTimeout(timer);
+          // Without a signal to abort it: an error made and thrown away for each page read costs more than the request itself.
+          contenders.push(new Promise((resolve) => (timer = setTimeout(resolve, afterMs, null))));
+        }
         const outcome = await Promise.race(contenders);
         if (outcome === null) {
           // A contender that went on answering nothing stays one: whoever is first wins.
@@ -139,33 +151,30 @@ export class ReadRouter {
         } else {
           // The caller's own mistake would fail on every node alike.
           if (isDbError(outcome.error) && outcome.error.reaction === 'usage') throw outcome.error;
-          running.delete(outcome.node);
+          running.delete(outcome.attempt);
           last = outcome.error;
         }
       }
     } finally {
-      done.abort();
+      clearTimeout(timer);
+      for (const attempt of running.keys()) this.beat(attempt);
     }
   }
 
   /** Never rejects: a loser's end is nobody's business but the node's record. */
   private async attempt<T>(
-    node: Candidate,
+    attempt: Attempt,
     read: (client: StorageClient) => Promise<T>,
     counts: boolean,
-    done: AbortSignal,
   ): Promise<Outcome<T>> {
+    const { node, begunMs } = attempt;
     const { client } = node;
-    const begun = performance.now();
     node.reads++;
     node.inFlight++;
-    // Beaten by another node: what it has cost so far is a sample at once, though its answer may never come.
-    const beaten = (): void => this.sample(node, performance.now() - begun);
-    done.addEventListener('abort', beaten, { once: true });
     try {
       const value = await read(client);
-      const tookMs = performance.now() - begun;
-      if (!done.aborted) {
+      if (attempt.state === 'running') {
+        const tookMs = performance.now() - begunMs;
         this.sample(node, tookMs);
         if (counts) this.recent.add(tookMs);
       }
@@ -175,11 +184,18 @@ export class ReadRouter {
         node.failures++;
         node.shunnedUntilMs = performance.now() + FAILURE_PENALTY_MS;
       }
-      return { ok: false, error, node };
+      return { ok: false, error, attempt };
     } finally {
-      done.removeEventListener('abort', beaten);
+      if (attempt.state === 'running') attempt.state = 'ended';
       if (node.client === client) node.inFlight--;
     }
+  }
+
+  /** By another node: what it has cost so far is a sample at once, though its answer may never come. */
+  private beat(attempt: Attempt): void {
+    if (attempt.state !== 'running') return;
+    attempt.state = 'beaten';
+    this.sample(attempt.node, performance.now() - attempt.begunMs);
   }
 
   private sample(node: Candidate, tookMs: number): void {
@@ -196,7 +212,7 @@ export class ReadRouter {
     return false;
   }
 
-  /** Power of two choices among the nodes that did not just fail; among those when there is no other. */
+  /** One of two among the nodes that did not just fail; among those when there is no other. */
   private pick(tried: ReadonlySet<Candidate>): Candidate | null {
     const now = performance.now();
     const open = [...this.nodes.values()].filter((node) => node.client.isOpen && !tried.has(node));
@@ -206,7 +222,10 @@ export class ReadRouter {
     const first = Math.floor(this.random() * choice.length);
     const second = (first + 1 + Math.floor(this.random() * (choice.length - 1))) % choice.length;
     const [a, b] = [choice[first]!, choice[second]!];
-    return expectedWait(a, now) <= expectedWait(b, now) ? a : b;
+    const [forA, forB] = [expectedWait(b, now) ** 2, expectedWait(a, now) ** 2];
+    // Nothing is known of either: both are as good.
+    if (forA + forB === 0) return a;
+    return this.random() * (forA + forB) < forA ? a : b;
   }
 }
 
@@ -220,9 +239,4 @@ function noneReadable(what: string, last: unknown): DbError {
     `no storage node could serve ${what}${last instanceof Error ? `: ${last.message}` : ': none is connected'}`,
     { cause: last, hint: 'Look at the storage nodes with: aurora status' },
   );
-}
-
-/** Null after that time; never, and without a trace, when the signal fires first. */
-function elapsed(ms: number, signal: AbortSignal): Promise<null> {
-  return sleep(ms, null, { signal }).catch(() => new Promise<never>(() => undefined));
 }

@@ -150,6 +150,11 @@ export class ReplicaTerm extends PostgresLife {
   }
 }
 
+/** Committed log, as far as known, that a replica has not replayed yet. */
+export function lagBytes({ parts, progress }: ReplicaTerm): number {
+  return Math.max(0, parts.relay.commitLsn - progress.replayed);
+}
+
 /** Filled from the first moment on, before there is a term. */
 class ReplicaState {
   readonly lag = new LagMeter();

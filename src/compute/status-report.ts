@@ -1,6 +1,6 @@
 import { formatLsn, INVALID_LSN } from '../engine/lsn.js';
 import type { ComputeBeat, ComputeRole, Resignation } from '../engine/computes/types.js';
-import type { ReplicaTerm } from './replica-term.js';
+import { lagBytes, type ReplicaTerm } from './replica-term.js';
 import type { ComputeState, ComputeStatus, ReplicaStatus } from './status.js';
 import type { Term } from './term.js';
 import { knownQuorum } from './epoch-start.js';
@@ -87,7 +87,7 @@ function replicaStatus({ config }: TermContext, replica: ReplicaTerm): ReplicaSt
   return {
     receivedLsn: formatLsn(received),
     replayLsn: formatLsn(replayed),
-    lagBytes: Math.max(0, relay.commitLsn - replayed),
+    lagBytes: lagBytes(replica),
     lagMs: Math.round(lagMs),
     xmin: feedback.xmin,
     relayedBytes: relay.bytes,

@@ -8,7 +8,7 @@ import { isDbError } from '../engine/errors.js';
 import { formatLsn, parseLsn } from '../engine/lsn.js';
 import type { NodeStatus } from '../net/node-status.js';
 import { ASK_TIMEOUT_MS, NodeClients, type NodeAnswer } from './node-clients.js';
-import { ServerSampler, type ServerSample } from './top-server.js';
+import { ServerSampler, type ServerSample } from '../cluster/server-counters.js';
 
 /** One storage node. Rates are per second since the sample before, null in the first one. */
 export interface TopNode {
@@ -146,7 +146,7 @@ export class TopTool {
   }
 
   private async askCompute(volume: VolumeInfo, info: ComputeInfo): Promise<ComputeSample> {
-    const server = this.servers.get(info.name) ?? new ServerSampler();
+    const server = this.servers.get(info.name) ?? new ServerSampler('aurora top');
     this.servers.set(info.name, server);
     const socket = controlSocketPath(volume.socketDir, info.name);
     try {

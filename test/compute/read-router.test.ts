@@ -68,6 +68,17 @@ describe('ReadRouter', () => {
     );
   });
 
+  it('leaves a part of the reads to a node that is only a little slower', async () => {
+    const taking = (ms: number) => async (): Promise<string> => {
+      await sleep(ms);
+      return String(ms);
+    };
+    const slower = new FakeClient('slower', taking(8));
+    const { read } = set(slower, new FakeClient('a', taking(5)), new FakeClient('b', taking(5)));
+    for (let i = 0; i < 150; i++) await read();
+    assert.ok(slower.asked >= 10 && slower.asked < 60, `the slower node was asked ${slower.asked} times`);
+  });
+
   it('asks another node when one fails, and that one last for a while', async () => {
     const bad = new FakeClient('bad', () => Promise.reject(new DbError('NODE_BEHIND', 'behind')));
     const good = new FakeClient('good', prompt('good'));

@@ -16,6 +16,7 @@ import { aurora } from '../commands/cli.js';
 import { auditBank, createBank, runBank, type BankResult } from '../helpers/bank.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
 import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
+import { lintMetrics, metric, metricsOfCompute } from '../helpers/prometheus.js';
 
 const LOAD_MS = 2000;
 const REPLICAS = Number(process.env['REPLICAS'] ?? 2);
@@ -285,6 +286,38 @@ describe('read replicas', function () {
       assert.equal(code, 1, args.join(' '));
       assert.match(stderr, words);
     }
+  });
+
+  it('say in their metrics and in the status how far they are, and how much their caches spare', async () => {
+    const client = await computes.client('r1');
+    await caughtUp(primary, client);
+    await client.query('select count(*) from account');
+    await client.end();
+    const [writer, reader] = [
+      await metricsOfCompute(cluster.socketDir, 'primary'),
+      await metricsOfCompute(cluster.socketDir, 'r1'),
+    ];
+    assert.deepEqual([...lintMetrics(writer), ...lintMetrics(reader)], []);
+    for (const [name, ofWriter, ofReader] of [
+      ['up', 1, 1],
+      ['primary', 1, 0],
+      ['replica_lag_bytes', 0, undefined],
+    ] as const) {
+      assert.equal(metric(writer, `aurora_compute_${name}`), ofWriter, name);
+      if (ofReader !== undefined) assert.equal(metric(reader, `aurora_compute_${name}`), ofReader, name);
+    }
+    const of = (name: string): number => metric(reader, `aurora_compute_${name}`);
+    assert.equal(of('epoch'), metric(writer, 'aurora_compute_epoch'));
+    assert.ok(of('replica_replay_lsn_bytes') > 0);
+    assert.ok(of('replica_received_lsn_bytes') >= of('replica_replay_lsn_bytes'));
+    assert.ok(of('replica_lag_bytes') >= 0 && of('replica_lag_seconds') >= 0);
+    assert.ok(of('pages_served_total') > 0 && of('replica_relayed_bytes_total') > 0);
+    const status = await aurora(['status', '--json'], { env: { AURORA_HOME: cluster.layout.root } });
+    for (const { name, cacheHitRatio } of (JSON.parse(status.stdout) as { computes: ComputeReport[] })
+      .computes)
+      assert.ok(cacheHitRatio !== null && cacheHitRatio > 0 && cacheHitRatio <= 1, name);
+    const list = await aurora(['replica', 'list'], { env: { AURORA_HOME: cluster.layout.root } });
+    assert.match(list.stdout, /cache hit[^]*r1 .* \d+\.\d %/);
   });
 
   it('end with the cluster and come back with it', async () => {

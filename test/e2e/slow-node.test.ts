@@ -3,12 +3,11 @@
  * (the hedge), and soon it is not asked any more. Measured at the client, each read a block that PostgreSQL does not have.
  */
 import { strict as assert } from 'node:assert';
-import http from 'node:http';
 import type pg from 'pg';
-import { controlSocketPath } from '../../src/compute/control-path.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
+import { metricsOfCompute } from '../helpers/prometheus.js';
 
-const BLOCKS = 2400;
+const BLOCKS = 6007;
 const READS = 300;
 /** What a loaded machine may add to the hedge, which is the 95th percentile of reads and 5 ms at least. */
 const SLACK_MS = 100;
@@ -18,6 +17,8 @@ describe('e2e: slow storage node', function () {
   let cluster: TestCluster;
   let client: pg.Client;
   const order: number[] = [];
+  /** The node that hangs: the one that most reads go to. */
+  let slow = '';
 
   before(async () => {
     cluster = await TestCluster.start({ settings: { autovacuum: 'off' } });
@@ -54,18 +55,7 @@ describe('e2e: slow storage node', function () {
     return times.sort((a, b) => a - b);
   }
 
-  function metrics(): Promise<string> {
-    const socketPath = controlSocketPath(cluster.socketDir, 'primary');
-    return new Promise((resolve, reject) => {
-      http
-        .get({ socketPath, path: '/metrics' }, (response) => {
-          const parts: Buffer[] = [];
-          response.on('data', (part: Buffer) => parts.push(part));
-          response.on('end', () => resolve(Buffer.concat(parts).toString()));
-        })
-        .on('error', reject);
-    });
-  }
+  const metrics = (): Promise<string> => metricsOfCompute(cluster.socketDir, 'primary');
 
   async function reads(): Promise<Record<string, number>> {
     const found = [...(await metrics()).matchAll(/^aurora_compute_node_reads_total\{node="(\d)"\} (\d+)$/gm)];
@@ -75,6 +65,17 @@ describe('e2e: slow storage node', function () {
   const p99 = (times: number[]): number => times[Math.floor(times.length * 0.99)]!;
 
   it('costs its readers no more than the hedge, and loses its share of the reads', async () => {
+    // A node's first reads are slow, and what is known of it then must fade: soon no node is without its share.
+    await eventually(
+      'reads of every node',
+      async () => {
+        const before = await reads();
+        await read(40);
+        const after = await reads();
+        return ['1', '2', '3'].every((id) => after[id]! - before[id]! >= 4);
+      },
+      20_000,
+    );
     const before = await reads();
     const healthy = await read(READS);
     const between = await reads();
@@ -83,30 +84,33 @@ describe('e2e: slow storage node', function () {
       const since = (node: string): number => Math.max(0, (to[node] ?? 0) - (from[node] ?? 0));
       return since(id) / ['1', '2', '3'].reduce((sum, node) => sum + since(node), 0);
     };
-    for (const id of ['1', '2', '3']) assert.ok(between[id]! > 0, `node ${id} was never asked`);
-    process.kill(cluster.storagePid('2')!, 'SIGSTOP');
+    const shares = ['1', '2', '3'].map((id) => share(id, before, between));
+    for (const [i, part] of shares.entries())
+      assert.ok(part > 0.03, `node ${i + 1} had ${part} of the reads`);
+    slow = String(shares.indexOf(Math.max(...shares)) + 1);
+    process.kill(cluster.storagePid(slow)!, 'SIGSTOP');
     const stopped = await read(READS);
     const after = await reads();
-    process.kill(cluster.storagePid('2')!, 'SIGCONT');
+    process.kill(cluster.storagePid(slow)!, 'SIGCONT');
     const figure = (times: number[]): string => `p50 ${times[times.length >> 1]!.toFixed(1)}, p99 ${p99(times).toFixed(1)}, longest ${times.at(-1)!.toFixed(1)} ms`; // prettier-ignore
-    console.log(`      all nodes: ${figure(healthy)}, shares ${['1', '2', '3'].map((id) => (100 * share(id, before, between)).toFixed(0)).join(' ')} %\n      one stopped: ${figure(stopped)}, with ${(100 * share('2', between, after)).toFixed(1)} % of the reads`); // prettier-ignore
+    console.log(`      all nodes: ${figure(healthy)}, shares ${shares.map((part) => (100 * part).toFixed(0)).join(' ')} %\n      one stopped: ${figure(stopped)}, with ${(100 * share(slow, between, after)).toFixed(1)} % of the reads`); // prettier-ignore
     assert.ok(
       p99(stopped) < 3 * p99(healthy) + SLACK_MS,
       `p99 went from ${p99(healthy)} to ${p99(stopped)} ms`,
     );
     assert.ok(stopped.at(-1)! < 3000, `a read took ${stopped.at(-1)} ms`);
-    assert.ok(share('2', between, after) < 0.15, `the stopped node had ${share('2', between, after)}`);
+    assert.ok(share(slow, between, after) < 0.15, `the stopped node had ${share(slow, between, after)}`);
     assert.match(await metrics(), /^aurora_compute_node_hedges_total\{node="\d"\} [1-9]/m);
   });
 
   it('is asked again when it is back', async () => {
     await eventually(
-      'reads of node 2',
+      'reads of the node that hung',
       async () => {
         const before = await reads();
         await read(40);
         const after = await reads();
-        return (after['2'] ?? 0) > (before['2'] ?? 0);
+        return (after[slow] ?? 0) > (before[slow] ?? 0);
       },
       40_000,
     );

@@ -1,5 +1,26 @@
 /** Reads Prometheus' text format, strictly, and checks names by its conventions (as `promtool check metrics` does). */
 
+import http from 'node:http';
+import { controlSocketPath } from '../../src/compute/control-path.js';
+
+/** /metrics of a compute of a local cluster. */
+export function metricsOfCompute(socketDir: string, name: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    http
+      .get({ socketPath: controlSocketPath(socketDir, name), path: '/metrics' }, (response) => {
+        const parts: Buffer[] = [];
+        response.on('data', (part: Buffer) => parts.push(part));
+        response.on('end', () => resolve(Buffer.concat(parts).toString()));
+      })
+      .on('error', reject);
+  });
+}
+
+/** The value of a metric without labels; NaN when there is none of that name. */
+export function metric(text: string, name: string): number {
+  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1] ?? NaN);
+}
+
 const SAMPLE =
   /^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\]|\\.)*",?)*\})? (-?[0-9.eE+-]+|NaN|[+-]Inf)$/;
 /** Units that are not base units, at the end of a name or before _total. */

@@ -1,5 +1,6 @@
-/** What PostgreSQL itself counts, for `aurora top`. */
+/** What PostgreSQL itself counts, for `aurora top` and `aurora status`. */
 import type pg from 'pg';
+import type { ClusterReport, ComputeReport } from './status.js';
 
 export interface ServerSample {
   commits: number;
@@ -29,6 +30,9 @@ const QUERY = `
 export class ServerSampler {
   private client: pg.Client | null = null;
   private closed = false;
+
+  /** `program`: the session's application_name. */
+  constructor(private readonly program: string) {}
 
   /** Null while PostgreSQL lets nobody in: what it counts is then unknown, and the rest of the picture is not. */
   async look(server: { host: string; port: number; user: string }): Promise<ServerSample | null> {
@@ -61,7 +65,7 @@ export class ServerSampler {
       ...server,
       database: 'postgres',
       password: process.env['PGPASSWORD'],
-      application_name: 'aurora top',
+      application_name: this.program,
       connectionTimeoutMillis: CONNECT_MS,
       query_timeout: QUERY_MS,
     });
@@ -69,4 +73,19 @@ export class ServerSampler {
     await client.connect();
     return client;
   }
+}
+
+/** Fills in `cacheHitRatio` of each of these computes whose PostgreSQL lets us in; asking costs a session each. */
+export async function askCacheHits(
+  { socketDir, superuser }: Pick<ClusterReport, 'socketDir' | 'superuser'>,
+  computes: readonly ComputeReport[],
+): Promise<void> {
+  const ask = async (compute: ComputeReport): Promise<void> => {
+    const sampler = new ServerSampler('aurora status');
+    const counted = await sampler.look({ host: socketDir, port: compute.port, user: superuser });
+    await sampler.close();
+    const { blocksHit = 0, blocksRead = 0 } = counted ?? {};
+    if (blocksHit + blocksRead > 0) compute.cacheHitRatio = blocksHit / (blocksHit + blocksRead);
+  };
+  await Promise.all(computes.filter(({ postgresPid }) => postgresPid !== null).map(ask));
 }
