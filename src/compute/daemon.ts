@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { hasEnded, otherPrimary, primaryOf } from '../engine/computes/policy.js';
-import { computeOfWriter, type ComputeRole, type Resignation } from '../engine/computes/types.js';
+import type { ComputeRole, Resignation } from '../engine/computes/types.js';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { INVALID_LSN, type Lsn } from '../engine/lsn.js';
 import { RefusalLog } from '../net/refusal-log.js';
@@ -15,7 +14,9 @@ import type { ComputeConfig } from './config.js';
 import { controlSocketPath } from './control-path.js';
 import { ControlServer } from './control-server.js';
 import { CrashCount } from './crash-count.js';
+import { knownQuorum } from './epoch-start.js';
 import { FailoverWatch } from './failover-watch.js';
+import { Fellows } from './fellows.js';
 import { evictFormerPostgres } from './former-postgres.js';
 import { computeMetrics } from './metrics.js';
 import { ensurePagein, probePagein } from './pagein-build.js';
@@ -29,18 +30,11 @@ import type { ComputeState, ComputeStatus } from './status.js';
 import { StorageLinks } from './storage-links.js';
 import type { StopMode } from './supervisor.js';
 import { Term } from './term.js';
-import { knownQuorum } from './epoch-start.js';
 import type { TermContext } from './term-start.js';
 import { untilStopped } from './until-stopped.js';
 
 /** Pause between attempts to start a term while storage cannot be used. */
 const RETRY_MS = 1000;
-/** How long a start waits to hear of other computes. */
-const HEAR_MS = 2000;
-/** How long a primary that is to hand over waits to hear that its successor runs: some beats, and less than commands wait for an answer. */
-const HEAR_SUCCESSOR_MS = 1500;
-/** How long a primary that hands over waits for a successor that lives, before it is the primary again. */
-const SUCCESSION_MS = 20_000;
 const STRENGTH: Readonly<Record<StopMode, number>> = { smart: 0, fast: 1, immediate: 2 };
 
 /** A compute, as primary or replica: one term after the other, until it is stopped or fenced. */
@@ -55,12 +49,11 @@ export class ComputeDaemon {
   private checkpointAfter: Lsn = INVALID_LSN;
   private resigned: Resignation = 'no';
   private successor = '';
-  /** Computes that were replicas, or our primary: one of them that fences us was promoted, and we become its replica. */
-  private readonly members = new Set<string>();
   /** Ends a start that is under way. */
   private readonly stopping = new AbortController();
   private readonly crashes = new CrashCount();
   private readonly beacon: Beacon;
+  private readonly fellows: Fellows;
   /** Fires, with why, when a replica is to become the primary. */
   private promotion = new AbortController();
   private onReady: () => void = () => undefined;
@@ -78,7 +71,8 @@ export class ComputeDaemon {
         successor: this.successor,
       }),
     );
-    this.beacon.on('news', () => this.hear());
+    this.fellows = new Fellows(context, this.beacon);
+    this.beacon.on('news', () => this.fellows.hear(this.role));
   }
 
   /** Prepares everything that needs no storage. Throws CLUSTER_*, USAGE_*. */
@@ -199,15 +193,8 @@ export class ComputeDaemon {
         throw new DbError('COMPUTE_NOT_READY', `compute "${name}" is not running`, { reaction: 'usage' });
     };
     assertReady();
-    // One that has just started may have said so to nobody but its command yet.
-    const follows = await this.beacon.heard(
-      () =>
-        this.beacon
-          .computes()
-          .some((c) => c.name === successor && c.role === 'replica' && c.state === 'running'),
-      HEAR_SUCCESSOR_MS,
-    );
-    if (!follows) throw new DbError('USAGE_SUCCESSOR', `compute "${successor}" is not a replica that runs`);
+    if (!(await this.fellows.follows(successor)))
+      throw new DbError('USAGE_SUCCESSOR', `compute "${successor}" is not a replica that runs`);
     assertReady();
     this.context.log.info({ successor }, 'handing over');
     this.successor = successor;
@@ -242,7 +229,8 @@ export class ComputeDaemon {
         term = first ? await Term.start(this.context, this.stopping.signal) : await this.startAgain();
       } catch (err) {
         // Another one was promoted at the same time, and won.
-        if (isDbError(err) && err.reaction === 'fence' && (await this.fencedByMember())) return 'replica';
+        if (isDbError(err) && err.reaction === 'fence' && (await this.fellows.fencedByMember()))
+          return 'replica';
         throw err;
       }
       first = false;
@@ -267,7 +255,7 @@ export class ComputeDaemon {
       this.problem = reason.message;
       if (reason.reaction === 'fence') {
         this.state = 'fenced';
-        if (await this.fencedByMember()) return 'replica';
+        if (await this.fellows.fencedByMember()) return 'replica';
         throw reason;
       }
       this.crashes.add(reason);
@@ -287,11 +275,7 @@ export class ComputeDaemon {
       (why) => this.promotion.abort(why),
     );
     try {
-      if (first)
-        await untilStopped(
-          this.beacon.answered(knownQuorum(this.context).readQuorum, HEAR_MS),
-          this.stopping.signal,
-        );
+      if (first) await this.fellows.answered(this.stopping.signal);
       for (;;) {
         if (this.stopMode !== null) return null;
         this.state = 'starting';
@@ -361,59 +345,18 @@ export class ComputeDaemon {
 
   /** Whether another primary lives, whose replica this compute then is. */
   private async yields(first: boolean): Promise<boolean> {
-    const { config, log } = this.context;
-    if (this.state === 'promoting' || (!config.yields && this.members.size === 0)) return false;
-    if (first)
-      await untilStopped(
-        this.beacon.answered(knownQuorum(this.context).readQuorum, HEAR_MS),
-        this.stopping.signal,
-      );
-    const other = otherPrimary(this.beacon.reports(), config.name, config.failover);
-    if (other) log.warn({ primary: other.name, epoch: other.epoch }, 'another compute is the primary');
-    return other !== null;
+    if (this.state === 'promoting' || (!this.context.config.yields && !this.fellows.known)) return false;
+    if (first) await this.fellows.answered(this.stopping.signal);
+    return this.fellows.hasPrimary();
   }
 
   /** The term ended for a successor. False: none came, so this compute is the primary again. */
   private async succession(): Promise<boolean> {
-    const { config, log } = this.context;
     await this.resign('handover');
-    const deadline = performance.now() + SUCCESSION_MS;
-    const ended = (): boolean => {
-      const { readQuorum } = knownQuorum(this.context);
-      return hasEnded(this.beacon.reports(), this.successor, readQuorum, config.failover);
-    };
-    while (performance.now() < deadline && this.stopMode === null && !ended()) {
-      const primary = primaryOf(this.beacon.computes());
-      if (
-        primary &&
-        primary.name !== config.name &&
-        primary.epoch > this.lastEpoch &&
-        primary.state === 'running'
-      )
-        return true;
-      await untilStopped(sleep(50), this.stopping.signal);
-    }
-    log.error(
-      { successor: this.successor },
-      `the successor ${ended() ? 'has ended' : 'did not come'}: this compute goes on as the primary`,
-    );
+    if (await this.fellows.succeeded(this.successor, this.lastEpoch, this.stopping.signal)) return true;
     this.resigned = 'no';
     this.successor = '';
     return false;
-  }
-
-  private async fencedByMember(): Promise<boolean> {
-    const { links, log } = this.context;
-    const statuses = await Promise.allSettled(links.connected().map((client) => client.computes(HEAR_MS)));
-    const told = statuses.flatMap((status) => (status.status === 'fulfilled' ? [status.value] : []));
-    const newest = told.sort((a, b) => b.promisedEpoch - a.promisedEpoch)[0];
-    const by = newest ? computeOfWriter(newest.promisedTo) : null;
-    const follows = by !== null && this.members.has(by);
-    log.warn(
-      { by, epoch: newest?.promisedEpoch },
-      follows ? 'fenced by another compute of this cluster' : 'fenced',
-    );
-    return follows;
   }
 
   private async resign(how: Resignation): Promise<void> {
@@ -426,12 +369,6 @@ export class ComputeDaemon {
     if (this.checkpointAfter === after) return;
     this.checkpointAfter = after;
     this.beacon.beat();
-  }
-
-  private hear(): void {
-    for (const { name, role } of this.beacon.computes())
-      if (name !== this.context.config.name && (role === 'replica' || this.role === 'replica'))
-        this.members.add(name);
   }
 
   /**

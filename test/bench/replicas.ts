@@ -2,7 +2,7 @@
  * npm run bench:replicas: OpenAurora with replicas beside PostgreSQL with streaming standbys, one after the other on this machine in one run.
  * How soon a new reader answers, for a small and a large database, and what was copied for it; what the primary does with so many readers;
  * how far behind a reader is under the same load, and under all that the primary can do.
- * SECONDS_EACH (15), ROUNDS (2; the best throughput counts), SCALE (20), CLIENTS (8), RATE (400 transactions a second: the same load),
+ * SECONDS_EACH (15), ROUNDS (2; the best throughput counts), WARM_SECONDS (60: load before these, in which readers fill their caches), SCALE (20), CLIENTS (8), RATE (400 transactions a second: the same load),
  * REPLICAS ("0,1"), STANDBYS ("0,1"), SIZES_MB ("10,1000"), CREATIONS (3 of each; the median counts), PROBES (400).
  * "" leaves a part out. Prints Markdown for docs/PERFORMANCE.md.
  */
@@ -18,6 +18,7 @@ const numbers = (name: string, otherwise: string): number[] =>
   (process.env[name] ?? otherwise).split(',').filter(Boolean).map(Number);
 const seconds = Number(process.env['SECONDS_EACH'] ?? 15);
 const rounds = Number(process.env['ROUNDS'] ?? 2);
+const warmSeconds = Number(process.env['WARM_SECONDS'] ?? 60);
 const scale = Number(process.env['SCALE'] ?? 20);
 const clients = Number(process.env['CLIENTS'] ?? 8);
 const rate = Number(process.env['RATE'] ?? 400);
@@ -110,6 +111,9 @@ async function underLoad(system: Replicated, counts: readonly number[]): Promise
   let have = 0;
   for (const count of counts) {
     for (; have < count; have++) await system.add('select 1');
+    await system.settle();
+    const first = (await load(system, { clients, seconds })).tps;
+    if (warmSeconds > 0) await load(system, { clients, seconds: warmSeconds });
     let best = 0;
     for (let round = 0; round < rounds; round++) {
       await system.settle();
@@ -127,7 +131,9 @@ async function underLoad(system: Replicated, counts: readonly number[]): Promise
       }
       await reader.end();
     }
-    lines.push(`| ${system.name} | ${have} | ${best.toFixed(0)} | ${text.join(' | ') || '- | -'} |`);
+    lines.push(
+      `| ${system.name} | ${have} | ${first.toFixed(0)} | ${best.toFixed(0)} | ${text.join(' | ') || '- | -'} |`,
+    );
     say(lines.at(-1)!);
   }
   await primary.end();
@@ -160,8 +166,8 @@ process.stdout.write(
     '|---|---|---|---|---|',
     ...created,
     '',
-    `| system | readers | primary, TPC-B tps (${clients} clients, scale ${scale}) | lag p50 / p99 at ${rate} tps | lag p50 / p99 at full speed |`,
-    '|---|---|---|---|---|',
+    `| system | readers | primary, TPC-B tps (${clients} clients, scale ${scale}), first ${seconds} s with them | ${warmSeconds} s later | lag p50 / p99 at ${rate} tps | lag p50 / p99 at full speed |`,
+    '|---|---|---|---|---|---|',
     ...loaded,
     '',
   ].join('\n'),

@@ -1,7 +1,9 @@
 /** A primary with readers that follow it, twice: OpenAurora with replicas, and PostgreSQL 18 with streaming standbys, each made while the primary runs. */
 import { execFile } from 'node:child_process';
 import { promises as fs, readFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type pg from 'pg';
 import { removeReplica } from '../../src/cluster/replicas.js';
@@ -11,6 +13,7 @@ import { connect, Instance, newInstance, scratch, SHARED_SETTINGS, type Target }
 
 const run = promisify(execFile);
 const SETTLE_MS = 900_000;
+const REST_MS = 60_000;
 
 /** What one reader cost to make. */
 export interface Creation {
@@ -76,6 +79,7 @@ export async function auroraWithReplicas(): Promise<Replicated> {
         },
         SETTLE_MS,
       );
+      await processorsRest();
     },
     async destroy() {
       await computes.close();
@@ -122,12 +126,27 @@ export async function postgresWithStandbys(): Promise<Replicated> {
       await fs.rm(standby.dir, { recursive: true, force: true });
     },
     reader: () => connect(at(standbys[0]!)),
-    settle: () => Promise.resolve(),
+    settle: processorsRest,
     async destroy() {
       for (const server of [primary, ...standbys]) await server.stop('SIGQUIT');
       await fs.rm(root, { recursive: true, force: true });
     },
   };
+}
+
+/** Until what no status tells of (compaction, autovacuum, writing back) is over: the processors have little to do. Other programs may keep them busy. */
+async function processorsRest(): Promise<void> {
+  let before = os.cpus();
+  for (const deadline = performance.now() + REST_MS; performance.now() < deadline;) {
+    await sleep(500);
+    const now = os.cpus();
+    const spent = (pick: (times: os.CpuInfo['times']) => number): number =>
+      now.reduce((sum, { times }, i) => sum + pick(times) - pick(before[i]?.times ?? times), 0);
+    const idle = spent((times) => times.idle);
+    const all = spent(({ idle: rest, user, nice, sys, irq }) => rest + user + nice + sys + irq);
+    if (idle > 0.9 * all) return;
+    before = now;
+  }
 }
 
 /** A base backup by PostgreSQL's own functions: what pg_basebackup does, without its way over a connection. */
