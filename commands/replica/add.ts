@@ -1,6 +1,12 @@
 import { Flags } from '@oclif/core';
 import { AuroraCommand, clusterFlag } from '../../src/cluster/command.js';
-import { computeNameArg, silentFlag, timeoutFlag } from '../../src/cluster/compute-flags.js';
+import {
+  computeNameArg,
+  DEFAULT_FAILOVER_PRIORITY,
+  replicaFlags,
+  silentFlag,
+  timeoutFlag,
+} from '../../src/cluster/compute-flags.js';
 import { endingNewDaemons } from '../../src/cluster/interrupt.js';
 import { addReplica } from '../../src/cluster/replicas.js';
 import { parseServerOptions } from '../../src/cluster/server-options.js';
@@ -19,25 +25,7 @@ When the primary is gone, the replica with the highest --failover-priority that 
   static override args = computeNameArg;
   static override flags = {
     ...clusterFlag,
-    port: Flags.integer({
-      char: 'p',
-      description: 'port to listen on (default: any that is free)',
-      helpValue: 'PORT',
-      min: 1,
-      max: 65535,
-    }),
-    'failover-priority': Flags.integer({
-      description: 'who becomes the primary when that is gone: the highest first',
-      default: 50,
-      min: 0,
-      max: 100,
-      helpValue: 'N',
-    }),
-    failover: Flags.boolean({
-      description: 'whether it may become the primary by itself (the default)',
-      allowNo: true,
-      default: true,
-    }),
+    ...replicaFlags,
     start: Flags.boolean({ description: 'start it now (the default)', allowNo: true, default: true }),
     options: Flags.string({
       char: 'o',
@@ -57,8 +45,8 @@ When the primary is gone, the replica with the highest --failover-priority that 
       root: this.requireCluster(flags.pgdata),
       name: args.name,
       port: flags.port,
-      failover: flags.failover,
-      priority: flags['failover-priority'],
+      failover: flags.failover ?? true,
+      priority: flags['failover-priority'] ?? DEFAULT_FAILOVER_PRIORITY,
       settings: parseServerOptions(flags.options),
       start: flags.start,
       timeoutMs: flags.timeout * 1000,

@@ -98,16 +98,30 @@ export async function removeReplica(options: {
   });
 }
 
-/** Starts one compute, as whatever it is: the primary or a replica. Throws CLUSTER_NO_COMPUTE, CLUSTER_RUNNING. */
+/** Throws CLUSTER_MISSING. */
+export async function hasCompute(root: string, name: string): Promise<boolean> {
+  return withManifest(root, async (_, { computes }) => computes.some((compute) => compute.name === name));
+}
+
+/** Starts one compute, as whatever it is: the primary or a replica. Throws CLUSTER_NO_COMPUTE, CLUSTER_RUNNING, USAGE_ROLE when it has another role than is wanted. */
 export async function startComputeNamed(options: {
   root: string;
   name: string;
+  role?: ComputeInfo['role'] | undefined;
   timeoutMs: number;
   settings?: Record<string, string>;
 }): Promise<ComputeInfo> {
   return withManifest(options.root, (layout, manifest) =>
     whileStarting(layout, async () => {
       const compute = computeNamed(manifest, options.name);
+      if (options.role !== undefined && options.role !== compute.role)
+        throw new DbError(
+          'USAGE_ROLE',
+          compute.role === 'primary'
+            ? `compute "${compute.name}" is the primary, not a replica`
+            : `compute "${compute.name}" is a replica, not the primary`,
+          { hint: 'Another one becomes the primary by: aurora promote NAME' },
+        );
       if (runningPid(layout.run, computeDaemonName(compute.name)) !== null)
         throw new DbError('CLUSTER_RUNNING', `compute "${compute.name}" is already running`);
       await startCompute(layout, manifest, manifest.volume, compute, { ...options, wait: true });

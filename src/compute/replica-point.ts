@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { buildControlFile, DbState, type ControlState } from '../engine/control/index.js';
 import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { formatLsn, INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
+import { XLOG_BLCKSZ } from '../engine/page/constants.js';
 import { WalStreamDecoder } from '../engine/wal/stream.js';
 import { Rmgr } from '../engine/wal/types.js';
 import { LeaseKeeper } from './lease-keeper.js';
@@ -14,8 +15,13 @@ const ASK_MS = 5000;
 /** How long the primary has for a checkpoint that a replica needs. */
 const CHECKPOINT_MS = 60_000;
 const POLL_MS = 100;
-/** More than the longest of the records that a checkpoint's redo LSN may point to, page headers included. */
-const REDO_RECORD_BYTES = 512;
+/**
+ * More than the longest of the records that a checkpoint's redo LSN may point to, page headers included; and a WAL page on top, for a
+ * piece of the log that is not all ends with a page, which may be in the middle of that record.
+ */
+const REDO_BYTES = XLOG_BLCKSZ + 512;
+/** What a node may not know yet to be committed is known a moment later. */
+const REDO_WAIT_MS = 1000;
 /** With more log than this after the last checkpoint, a new one is cheaper than to replay all that. */
 const REPLAY_BYTES_MAX = 256 * 1024 * 1024;
 
@@ -143,14 +149,16 @@ async function tryPoint(
 
 /** An online checkpoint's redo LSN is where a CHECKPOINT_REDO record starts, a shutdown checkpoint's where it starts itself. */
 async function redoRecordEnd(reader: ReadRouter, { redo, online, segmentSize }: CheckpointAt): Promise<Lsn> {
-  const { bytes } = await reader.read('the log at the checkpoint', (node) =>
-    node.readCommitted({ begin: redo, maxBytes: REDO_RECORD_BYTES, waitMs: 0 }),
-  );
-  const decoder = new WalStreamDecoder({ startLsn: redo, segmentSize });
-  decoder.push(bytes);
-  const record = decoder.next();
+  const record = await reader.read('the log at the checkpoint', async (node) => {
+    const { bytes } = await node.readCommitted({ begin: redo, maxBytes: REDO_BYTES, waitMs: REDO_WAIT_MS });
+    const decoder = new WalStreamDecoder({ startLsn: redo, segmentSize });
+    decoder.push(bytes);
+    const first = decoder.next();
+    if (first) return first;
+    throw new DbError('NODE_BEHIND', `node ${node.nodeId} does not know that log to be committed yet`);
+  });
   const info = online ? 0xe0 : 0x00;
-  if (record?.rmid !== Rmgr.XLOG || (record.info & 0xf0) !== info)
+  if (record.rmid !== Rmgr.XLOG || (record.info & 0xf0) !== info)
     throw new DbError('WAL_BAD_RECORD', `there is no checkpoint's redo record at ${formatLsn(redo)}`);
   return record.endLsn;
 }

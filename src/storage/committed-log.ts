@@ -53,7 +53,8 @@ export class CommittedLog {
 
 /**
  * A standby takes what it has of a WAL page for whole records, so only at the end of a page may the log end within one; the commit LSN is
- * always the end of one. A reader of less than a page has what it asked for.
+ * always the end of one. A reader of less than a page has what it asked for, but no more than up to the page's end: who wants a whole
+ * record asks for a page more than that.
  */
 function pieceEnd(begin: Lsn, commitLsn: Lsn, limit: number): Lsn {
   if (limit >= commitLsn) return lsn(Math.max(begin, commitLsn));

@@ -279,6 +279,14 @@ describe('read replicas', function () {
       [['replica', 'add', 'no/name'], /invalid compute name/],
       [['replica', 'remove', 'primary'], /is the primary, not a replica/],
       [['compute', 'start', 'r1'], /already running/],
+      [['compute', 'start', 'r1', '--role', 'replica'], /already running/],
+      [
+        ['compute', 'start', 'r1', '--role', 'replica', '-p', '5555'],
+        /for a new replica, and "r1" is not one/,
+      ],
+      [['compute', 'start', 'r1', '--role', 'primary'], /is a replica, not the primary/],
+      [['compute', 'start', 'primary', '--role', 'replica'], /is the primary, not a replica/],
+      [['compute', 'start', 'nobody', '--failover-priority', '1'], /for a new replica/],
       [['promote', 'primary'], /is the primary already/],
       [['promote', 'nobody'], /there is no compute "nobody"/],
     ] as const) {
@@ -318,6 +326,56 @@ describe('read replicas', function () {
       assert.ok(cacheHitRatio !== null && cacheHitRatio > 0 && cacheHitRatio <= 1, name);
     const list = await aurora(['replica', 'list'], { env: { AURORA_HOME: cluster.layout.root } });
     assert.match(list.stdout, /cache hit[^]*r1 .* \d+\.\d %/);
+  });
+
+  it('begin at a checkpoint whose redo record lies across two pages of the log', async () => {
+    const { stdout } = await aurora(['compute', 'stop', 'r1'], { env: { AURORA_HOME: cluster.layout.root } });
+    assert.match(stdout, /stopped/);
+    /** Writes a message of so many bytes. What is left of the page of the log then. */
+    const emit = async (bytes: number): Promise<number> => {
+      await primary.query(`select pg_logical_emit_message(false, 'x', repeat('x', ${bytes}))`);
+      return left('select pg_current_wal_insert_lsn()::text as at');
+    };
+    const left = async (where: string): Promise<number> =>
+      -parseLsn((await primary.query(where)).rows[0].at as string) & 8191;
+    await eventually('a checkpoint at the end of a page', async () => {
+      let room = await emit(1);
+      if (room < 1000) room = await emit(1000);
+      // A message has 55 bytes around it; just the header of the next record, which must lie in one piece, has room behind it.
+      await emit(room - 55 - 24);
+      await primary.query('checkpoint');
+      return (await left('select redo_lsn::text as at from pg_control_checkpoint()')) === 24;
+    });
+    // More log behind it that is committed.
+    await primary.query(`select pg_logical_emit_message(true, 'x', repeat('x', 20000))`);
+    await computes.start('r1');
+    await audit('r1');
+  });
+
+  it('are made by "compute start NAME --role replica" too', async () => {
+    const env = { AURORA_HOME: cluster.layout.root };
+    const options = [
+      '--role',
+      'replica',
+      '--no-failover',
+      '--failover-priority',
+      '7',
+      '-o',
+      '-c work_mem=3MB',
+    ];
+    const made = await aurora(['compute', 'start', 'made', ...options], { env });
+    assert.equal(made.status, 0, made.stderr);
+    assert.match(made.stdout, /replica "made" started on port \d+/);
+    const client = await computes.client('made');
+    await caughtUp(primary, client);
+    assert.equal((await client.query('show work_mem')).rows[0].work_mem, '3MB');
+    await client.end();
+    const report = (await cluster.status()).computes.find(({ name }) => name === 'made');
+    assert.deepEqual([report?.replica?.failover, report?.replica?.priority], [false, 7]);
+    assert.equal((await aurora(['compute', 'stop', 'made'], { env })).status, 0);
+    const again = await aurora(['compute', 'start', 'made', '--role', 'replica'], { env });
+    assert.match(again.stdout, /compute "made" started/, again.stderr);
+    assert.equal((await aurora(['replica', 'remove', 'made'], { env })).status, 0);
   });
 
   it('end with the cluster and come back with it', async () => {
