@@ -46,6 +46,8 @@ export class ComputeDaemon {
   private problem: string | null = null;
   private stopMode: StopMode | null = null;
   private lastEpoch = 0;
+  /** The newest epoch when this compute last had a claim to be the primary: held, or seen when it was promoted. */
+  private claimedAbove = 0;
   private checkpointAfter: Lsn = INVALID_LSN;
   private resigned: Resignation = 'no';
   private successor = '';
@@ -235,7 +237,7 @@ export class ComputeDaemon {
       }
       first = false;
       this.term = term;
-      this.lastEpoch = term.parts.writer.epoch;
+      this.lastEpoch = this.claimedAbove = term.parts.writer.epoch;
       try {
         writePrimaryNote(config.socketDir, { name: config.name, epoch: this.lastEpoch });
       } catch (err) {
@@ -312,6 +314,7 @@ export class ComputeDaemon {
   private promoting(signal: AbortSignal): ComputeRole {
     this.context.log.warn({ why: String(signal.reason) }, 'promoted');
     this.state = 'promoting';
+    this.claimedAbove = this.fellows.newestEpoch;
     this.beacon.beat();
     return 'primary';
   }
@@ -372,8 +375,8 @@ export class ComputeDaemon {
   }
 
   /**
-   * A term after the first: sessions wait for it, so it is tried for as long as only storage is missing. A PostgreSQL that does not start
-   * is counted as a crash. Throws what a repetition does not mend.
+   * A term after the first: sessions wait for it, so it is tried for as long as only storage is missing, and nobody else has come first
+   * (EPOCH_FENCED). A PostgreSQL that does not start is counted as a crash. Throws what a repetition does not mend.
    */
   private async startAgain(): Promise<Term> {
     for (;;) {
@@ -381,6 +384,11 @@ export class ComputeDaemon {
         return await Term.start(this.context, this.stopping.signal);
       } catch (err) {
         if (!isDbError(err) || err.reaction !== 'retry') throw err;
+        if (await this.fellows.overtaken(this.claimedAbove))
+          throw new DbError('EPOCH_FENCED', 'another compute is the primary', {
+            reaction: 'fence',
+            cause: err,
+          });
         this.problem = err.message;
         if (!/^(QUORUM|NODE)_/.test(err.code)) this.crashes.add(err);
         this.context.log.warn({ code: err.code, err: err.message }, 'the term did not start; trying again');

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { hasEnded, otherPrimary, primaryOf } from '../engine/computes/policy.js';
+import { hasEnded, isAlive, otherPrimary, primaryOf } from '../engine/computes/policy.js';
 import { computeOfWriter, type ComputeRole } from '../engine/computes/types.js';
 import type { Beacon } from './beacon.js';
 import { knownQuorum } from './epoch-start.js';
@@ -77,18 +77,47 @@ export class Fellows {
     return false;
   }
 
+  /** The newest epoch promised, as far as heard. */
+  get newestEpoch(): number {
+    return Math.max(0, ...this.beacon.reports().map(({ view }) => view.promisedEpoch));
+  }
+
+  /**
+   * Whether an epoch above `epoch` was promised to another compute, which lives: two were promoted at the same time. The holder of the newest
+   * promise never finds this, so of several just one goes on.
+   */
+  async overtaken(epoch: number): Promise<boolean> {
+    const { config, log } = this.context;
+    const newest = await this.newestPromise();
+    if (newest.epoch <= epoch || newest.by === config.name) return false;
+    const lives = this.beacon
+      .computes()
+      .some(
+        (c) =>
+          c.name === newest.by &&
+          (c.role === 'primary' || c.state === 'promoting') &&
+          isAlive(c, config.failover),
+      );
+    if (lives) log.warn(newest, 'another compute was promoted at the same time');
+    return lives;
+  }
+
   /** Whether the writer that the newest epoch was promised to is one of us. */
   async fencedByMember(): Promise<boolean> {
-    const { links, log } = this.context;
+    const newest = await this.newestPromise();
+    const follows = newest.by !== null && this.members.has(newest.by);
+    this.context.log.warn(newest, follows ? 'fenced by another compute of this cluster' : 'fenced');
+    return follows;
+  }
+
+  /** Asks all nodes. `by`: the compute, null when none is known. */
+  private async newestPromise(): Promise<{ by: string | null; epoch: number }> {
+    const { links } = this.context;
     const statuses = await Promise.allSettled(links.connected().map((client) => client.computes(HEAR_MS)));
     const told = statuses.flatMap((status) => (status.status === 'fulfilled' ? [status.value] : []));
     const newest = told.sort((a, b) => b.promisedEpoch - a.promisedEpoch)[0];
-    const by = newest ? computeOfWriter(newest.promisedTo) : null;
-    const follows = by !== null && this.members.has(by);
-    log.warn(
-      { by, epoch: newest?.promisedEpoch },
-      follows ? 'fenced by another compute of this cluster' : 'fenced',
-    );
-    return follows;
+    return newest
+      ? { by: computeOfWriter(newest.promisedTo), epoch: newest.promisedEpoch }
+      : { by: null, epoch: 0 };
   }
 }

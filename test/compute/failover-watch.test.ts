@@ -4,32 +4,10 @@ import { EventEmitter } from 'node:events';
 import type { Beacon } from '../../src/compute/beacon.js';
 import { FailoverWatch } from '../../src/compute/failover-watch.js';
 import { DEFAULT_FAILOVER_TIMES } from '../../src/engine/computes/policy.js';
-import type { KnownCompute } from '../../src/engine/computes/types.js';
 import { lsn } from '../../src/engine/lsn.js';
 import { eventually } from '../helpers/cluster.js';
+import { knownCompute as compute } from '../helpers/known-compute.js';
 import { silent } from './fake-storage.js';
-
-const compute = (name: string, more: Partial<KnownCompute>): KnownCompute => ({
-  name,
-  role: 'replica',
-  state: 'running',
-  epoch: 1,
-  host: '127.0.0.1',
-  port: 5432,
-  receivedLsn: lsn(1),
-  replayLsn: lsn(1),
-  lagMs: 0,
-  priority: 50,
-  failover: true,
-  xmin: 0,
-  catalogXmin: 0,
-  checkpointAfter: lsn(0),
-  resigned: 'no',
-  successor: '',
-  ageMs: 0,
-  connected: true,
-  ...more,
-});
 
 class FakeBeacon extends EventEmitter {
   nodes: string[] = [];
@@ -73,7 +51,7 @@ describe('failover watch', () => {
     voters.push('3');
     beacon.news('1', '3', '4');
     beacon.news('1', '3', '4');
-    assert.deepEqual(promoted, ['a: p is gone, its epoch 1 is followed'], 'once');
+    assert.deepEqual(promoted, ['a: p is gone, its epoch 3 is followed'], 'once');
   });
 
   it('leaves the first in line its turn, and forgets a primary that is back', async () => {

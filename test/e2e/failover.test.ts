@@ -148,4 +148,31 @@ describe('failover', function () {
     }
     await Promise.all([writer.end(), reader.end()]);
   });
+
+  it('of several that may follow just one does, the first in line', async () => {
+    await computes.add('r3', { failover: true, priority: 90 });
+    await computes.add('r4', { failover: true, priority: 85 });
+    const line = ['r3', 'r4', 'r1', 'primary'];
+    let from = (await cluster.status()).computes[0]!.name;
+    for (let round = 0; round < ROUNDS + 1; round++) {
+      const { epoch } = await computes.report(from);
+      const others = line.filter((name) => name !== from);
+      let first: { name: string } | null = null;
+      await bank.loadUntilBroken(from, async () => {
+        await computes.kill(from);
+        first = await bank.firstWrite(others, performance.now());
+      });
+      const to = others[0]!;
+      assert.equal(first!.name, to, `after ${from}`);
+      for (const name of [...others.slice(1), 'r2']) await computes.is(name, 'replica');
+      assert.equal(
+        (await computes.is(to, 'primary')).epoch,
+        epoch! + 1,
+        'another one was elected in between',
+      );
+      await bank.audit(to);
+      await computes.start(from);
+      from = to;
+    }
+  });
 });

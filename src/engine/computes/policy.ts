@@ -87,13 +87,19 @@ export function hasEnded(
 }
 
 /**
- * Replicas that may follow, the first in line first. One that is only starting comes after all that run: it can be a primary nevertheless,
- * and may be unable to become a replica without one.
+ * Replicas that may follow, the first in line first. One that is on its way stays where it was, or the second would take its place the
+ * moment that it leaves. One that is only starting comes after all that run: it can be a primary nevertheless, and may be unable to become a
+ * replica without one.
  */
 function line(computes: readonly KnownCompute[], times: FailoverTimes): KnownCompute[] {
-  const place = (c: KnownCompute): number => ['running', 'starting'].indexOf(c.state);
+  const place = (c: KnownCompute): number =>
+    c.state === 'promoting' || (c.role === 'replica' && c.state === 'running')
+      ? 0
+      : c.role === 'replica' && c.state === 'starting'
+        ? 1
+        : -1;
   return computes
-    .filter((c) => c.role === 'replica' && c.failover && place(c) >= 0 && isAlive(c, times))
+    .filter((c) => c.failover && place(c) >= 0 && isAlive(c, times))
     .sort((a, b) => place(a) - place(b) || b.priority - a.priority || (a.name < b.name ? -1 : 1));
 }
 

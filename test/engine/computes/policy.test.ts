@@ -12,30 +12,7 @@ import {
 import { ComputeRegistry } from '../../../src/engine/computes/registry.js';
 import { computeOfWriter, writerIdOf, type KnownCompute } from '../../../src/engine/computes/types.js';
 import { lsn } from '../../../src/engine/lsn.js';
-
-function compute(name: string, more: Partial<KnownCompute> = {}): KnownCompute {
-  return {
-    name,
-    role: 'replica',
-    state: 'running',
-    epoch: 3,
-    host: '127.0.0.1',
-    port: 5432,
-    receivedLsn: lsn(100),
-    replayLsn: lsn(100),
-    lagMs: 0,
-    priority: 50,
-    failover: true,
-    xmin: 0,
-    catalogXmin: 0,
-    checkpointAfter: lsn(0),
-    resigned: 'no',
-    successor: '',
-    ageMs: 10,
-    connected: true,
-    ...more,
-  };
-}
+import { knownCompute as compute } from '../../helpers/known-compute.js';
 
 const primary = (more: Partial<KnownCompute> = {}): KnownCompute =>
   compute('p', { role: 'primary', ...more });
@@ -129,6 +106,22 @@ describe('failover policy', () => {
     assert.equal(kindOf(reports([handing, compute('b')], [handing, compute('b')]), 'b'), 'stay');
     const lost = gone({ resigned: 'handover', successor: 'x' });
     assert.equal(kindOf(reports([lost, a], [lost, a])), 'gone', 'handed over to nobody, and then it died');
+  });
+
+  it('the second in line keeps its turn while the first is on its way, also when few have heard of that', () => {
+    const first = compute('b', { priority: 90 });
+    const after = (...lists: KnownCompute[][]): number => {
+      const verdict = judge(reports(...lists), 'a', 2, TIMES);
+      return verdict.kind === 'gone' ? verdict.afterMs : NaN;
+    };
+    const a = compute('a');
+    assert.equal(after([gone(), a, first], [gone(), a, first]), TIMES.turnMs);
+    for (const role of ['replica', 'primary'] as const) {
+      const onItsWay = compute('b', { priority: 90, role, state: 'promoting', ageMs: 1, epoch: 0 });
+      assert.equal(after([gone(), a, onItsWay], [gone(), a, first], [gone(), a, first]), TIMES.turnMs, role);
+      const dead = { ...onItsWay, ageMs: 60_000 };
+      assert.equal(after([gone(), a, dead], [gone(), a, dead], [gone(), a, dead]), 0, `${role}, dead`);
+    }
   });
 
   it('takes the newest word of each compute, and the newest epoch of two primaries', () => {
