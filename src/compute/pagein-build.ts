@@ -9,8 +9,8 @@ import { credentials, type PgInstall } from './postgres.js';
 
 const run = promisify(execFile);
 
-const SOURCES = ['pagein.c', 'maps.c', 'agent.c', 'walgate.c'];
-const HEADERS = ['maps.h', 'agent.h', 'real.h', 'walgate.h'];
+const SOURCES = ['pagein.c', 'maps.c', 'agent.c', 'promote.c', 'walgate.c'];
+const HEADERS = ['maps.h', 'agent.h', 'promote.h', 'real.h', 'walgate.h'];
 const FLAGS = ['-O2', '-shared', '-fPIC', '-Wall', '-Wextra', '-pthread'];
 /** After the sources: before glibc 2.34, dlsym lives in a library of its own. */
 const LIBS = ['-ldl'];

@@ -43,8 +43,8 @@ export function postgresSettings(config: ComputeConfig, dirs: ComputeDirs): Reco
 }
 
 /**
- * The settings of a replica: the same, but it receives its log from `relay`, has no standby of its own, and room for as many connections
- * and the like as the primary, without which a hot standby refuses to start.
+ * The settings of a replica: the same, but it receives its log from `relay`, and has room for as many connections and the like as the primary,
+ * without which a hot standby refuses to start. It has no shipper: were it ever to write, no commit would be answered.
  */
 export function standbySettings(
   config: ComputeConfig,
@@ -73,7 +73,6 @@ export function standbySettings(
     max_wal_senders: String(parameters.maxWalSenders),
     max_prepared_transactions: String(parameters.maxPreparedXacts),
     max_locks_per_transaction: String(parameters.maxLocksPerXact),
-    synchronous_standby_names: '',
     hot_standby: 'on',
     primary_conninfo: Object.entries(conninfo)
       .map(([name, value]) => `${name}=${quoted(value)}`)
@@ -84,6 +83,14 @@ export function standbySettings(
     wal_receiver_status_interval: '1s',
     wal_retrieve_retry_interval: '200ms',
     recovery_target_timeline: 'latest',
+    // Whatever the volume's settings say, it replays for ever: at a target it would stop, or become a primary that the volume does not know.
+    recovery_target: '',
+    recovery_target_lsn: '',
+    recovery_target_name: '',
+    recovery_target_time: '',
+    recovery_target_xid: '',
+    archive_cleanup_command: '',
+    recovery_end_command: '',
   };
 }
 

@@ -1,4 +1,7 @@
-import { DbError, errorMessage } from '../engine/errors.js';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { DbState, parseControlFile } from '../engine/control/index.js';
+import { DbError, errorMessage, isDbError } from '../engine/errors.js';
 import { INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
 import { LagMeter } from './lag-meter.js';
 import { PostgresLife } from './postgres-life.js';
@@ -9,6 +12,7 @@ import type { HotStandbyFeedback } from './replication-codec.js';
 import type { StopMode } from './supervisor.js';
 import type { TermContext } from './term-start.js';
 
+const CONTROL_FILE = 'global/pg_control';
 const WATCH_MS = 1000;
 /** Replay that does not move for so long, although there is log, may be waiting for settings that the primary has raised. */
 const STUCK_MS = 3000;
@@ -106,8 +110,17 @@ export class ReplicaTerm extends PostgresLife {
     await agent.close();
   }
 
-  /** A standby pauses for ever when the primary was given more connections than it has room for: then it is made anew. */
+  /**
+   * A standby pauses for ever when the primary was given more connections than it has room for: then it is made anew. One that is none any more,
+   * by a way that nobody thought of, writes what the volume does not have: it ends.
+   */
   private look(): void {
+    if (hasLeftRecovery(this.parts.dirs.data)) {
+      const what =
+        'PostgreSQL is not a standby any more: what it wrote since is not in the volume, and is lost';
+      void this.abandon(new DbError('REPLICA_NO_STANDBY', what, { reaction: 'retry', hint: 'Promote a replica with: aurora promote NAME' })); // prettier-ignore
+      return;
+    }
     const { received, replayed } = this.state.progress;
     if (this.state.moved() || replayed >= received) this.movedAtMs = performance.now();
     else if (performance.now() - this.movedAtMs > STUCK_MS) {
@@ -147,6 +160,17 @@ export class ReplicaTerm extends PostgresLife {
           },
         ),
       );
+  }
+}
+
+/** Whether PostgreSQL's control file is that of a primary. */
+function hasLeftRecovery(dataDir: string): boolean {
+  try {
+    return parseControlFile(readFileSync(path.join(dataDir, CONTROL_FILE))).dbState === DbState.inProduction;
+  } catch (err) {
+    // It is being written, or the directory is being removed: we look again, unless PostgreSQL ends.
+    if (isDbError(err, 'CONTROL_BAD_CRC') || (err as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw err;
   }
 }
 

@@ -10,6 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { removeReplica } from '../../src/cluster/replicas.js';
 import type { ComputeReport } from '../../src/cluster/status.js';
+import { DbState, parseControlFile } from '../../src/engine/control/index.js';
+import { crc32c } from '../../src/engine/wal/crc32c.js';
 import { parseLsn } from '../../src/engine/lsn.js';
 import type { TopReport } from '../../src/inspect/top.js';
 import { aurora } from '../commands/cli.js';
@@ -328,6 +330,43 @@ describe('read replicas', function () {
     assert.match(list.stdout, /cache hit[^]*r1 .* \d+\.\d %/);
   });
 
+  it('are promoted by nobody but this program: PostgreSQL alone would take writes that the volume never sees', async () => {
+    const replica = await computes.client('r1');
+    await assert.rejects(
+      replica.query('select pg_promote()'),
+      /could not create file "promote": Operation not permitted/,
+    );
+    const { dataDir, pid } = await postgresOf('r1');
+    await fs.writeFile(path.join(dataDir, 'promote'), ''); // as pg_ctl promote does
+    process.kill(pid, 'SIGUSR1');
+    await eventually('the file is taken away', async () => !(await fs.readdir(dataDir)).includes('promote'));
+    const log = await fs.readFile(path.join(dataDir, '../../postgresql.log'), 'utf8');
+    assert.match(log, /cannot be promoted by PostgreSQL.*aurora promote NAME[^]*cannot be promoted/);
+    await primary.query("alter system set recovery_target = 'immediate'");
+    await primary.query("alter system set recovery_target_action = 'promote'");
+    await replica.end();
+    await computes.kill('r1');
+    await computes.start('r1');
+    await primary.query('alter system reset all');
+    await audit('r1');
+    const again = await computes.client('r1');
+    assert.equal((await again.query('select pg_is_in_recovery() as yes')).rows[0].yes, true);
+    await again.end();
+    // By whatever other way: one that is not a standby any more is ended, and made anew.
+    const { dataDir: now, pid: before } = await postgresOf('r1');
+    const control = path.join(now, 'global/pg_control');
+    const image = await fs.readFile(control);
+    image.writeUInt32LE(DbState.inProduction, 16);
+    image.writeUInt32LE(crc32c(image.subarray(0, 292)), 292);
+    assert.equal(parseControlFile(image).dbState, DbState.inProduction);
+    await fs.writeFile(control, image, { flag: 'r+' });
+    await eventually('another PostgreSQL', async () => {
+      const { postgresPid, state } = await computes.report('r1');
+      return state === 'running' && postgresPid !== null && postgresPid !== before;
+    });
+    await audit('r1');
+  });
+
   it('begin at a checkpoint whose redo record lies across two pages of the log', async () => {
     const { stdout } = await aurora(['compute', 'stop', 'r1'], { env: { AURORA_HOME: cluster.layout.root } });
     assert.match(stdout, /stopped/);
@@ -393,6 +432,13 @@ describe('read replicas', function () {
     });
     assert.equal((await cluster.status()).computes.length, names.length);
   });
+
+  async function postgresOf(name: string): Promise<{ dataDir: string; pid: number }> {
+    const client = await computes.client(name);
+    const { rows } = await client.query("select current_setting('data_directory') as dir");
+    await client.end();
+    return { dataDir: rows[0].dir as string, pid: (await computes.report(name)).postgresPid! };
+  }
 
   /** A standby that found a bad record reads its segment again, and nobody notices: but nothing of what it is sent may be bad. */
   async function assertCleanLog(name: string): Promise<void> {

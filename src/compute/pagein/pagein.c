@@ -23,6 +23,7 @@
 
 #include "agent.h"
 #include "maps.h"
+#include "promote.h"
 #include "real.h"
 #include "walgate.h"
 
@@ -299,7 +300,7 @@ static int fetch_whole(const char *path)
 static FILE *open_stream(const char *path, const char *mode)
 {
     ready();
-    if (mappable(path) && mode[0] == 'r' && fetch_whole(path) < 0) return NULL;
+    if (mode[0] == 'r' ? mappable(path) && fetch_whole(path) < 0 : refuses_promotion(path)) return NULL;
     return real.fopen(path, mode);
 }
 
