@@ -50,7 +50,7 @@ const REPLY_MAGIC = 0x5250414f;
 const VERSION = 1;
 const HEADER_BYTES = 16;
 const OP = { fetch: 1, hint: 2, putFile: 3 } as const;
-const STATUS = { ok: 0, retry: 1, failed: 2 } as const;
+const STATUS = { ok: 0, retry: 1, failed: 2, readOnly: 3 } as const;
 const RUN_MAX = 128;
 const NAME_BYTES_MAX = 255;
 const CONTENT_BYTES_MAX = 16 * 1024 * 1024;
@@ -176,7 +176,7 @@ export class PageAgent {
       this.own.errors++;
       if (isDbError(err) && REFUSALS.has(err.code)) this.options.onRefused?.(err);
       else this.options.onError?.(err);
-      status = isDbError(err) && err.reaction === 'retry' ? STATUS.retry : STATUS.failed;
+      status = statusOf(err);
       parts = [Buffer.from(errorMessage(err)).subarray(0, MESSAGE_BYTES_MAX)];
     }
     if (!socket.destroyed) reply(socket, status, parts);
@@ -220,6 +220,11 @@ export class PageAgent {
       `storage answered ${pages.length} bytes for ${count} blocks of ${path} from ${first} on`,
     );
   }
+}
+
+function statusOf(err: unknown): number {
+  if (isDbError(err, 'COMPUTE_READ_ONLY')) return STATUS.readOnly;
+  return isDbError(err) && err.reaction === 'retry' ? STATUS.retry : STATUS.failed;
 }
 
 /** Throws COMPUTE_BAD_PATH or COMPUTE_AGENT_REQUEST for what no data directory holds. */

@@ -108,7 +108,7 @@ function isGone(err: unknown): err is DbError {
 /** Storage has no writer but the primary. */
 function refuseToStore(name: string): Promise<void> {
   return Promise.reject(
-    new DbError('COMPUTE_STORE_FILE', `"${name}" cannot be changed on a replica: change it on the primary`, {
+    new DbError('COMPUTE_READ_ONLY', `"${name}" cannot be changed on a replica: change it on the primary`, {
       reaction: 'usage',
     }),
   );

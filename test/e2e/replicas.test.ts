@@ -145,7 +145,7 @@ describe('read replicas', function () {
   it('refuse to write, and say how to read what was just written', async () => {
     const replica = await computes.client('r1');
     await assert.rejects(replica.query('delete from journal'), /read-only transaction/);
-    await assert.rejects(replica.query(`alter system set work_mem = '8MB'`));
+    await assert.rejects(replica.query(`alter system set work_mem = '8MB'`), /Read-only file system/);
     for (let i = 0; i < 20; i++) {
       await primary.query(`create table if not exists own (n int); insert into own values (${i})`);
       await caughtUp(primary, replica);

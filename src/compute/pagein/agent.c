@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum { OP_FETCH = 1, OP_HINT = 2, OP_PUTFILE = 3 };
-enum { STATUS_OK = 0, STATUS_RETRY = 1 };
+enum { STATUS_OK = 0, STATUS_RETRY = 1, STATUS_READ_ONLY = 3 };
 
 #define REQUEST_MAGIC 0x4950414fu /* "OAPI" */
 #define REPLY_MAGIC 0x5250414fu   /* "OAPR" */
@@ -209,6 +209,7 @@ static int attempt(struct request *req, const char *name, const char *content, i
         return -1;
     }
     snprintf(why, why_size, "%.*s", (int) rep.size, pages);
+    errno = rep.status == STATUS_READ_ONLY ? EROFS : EIO;
     return rep.status == STATUS_RETRY ? 1 : -1;
 }
 

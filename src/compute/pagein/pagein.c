@@ -332,8 +332,9 @@ static int put_file(const char *path, const char *name)
         else snprintf(why, sizeof why, "could not read %s", path);
     }
     if (result < 0) {
+        int reason = errno == EROFS ? EROFS : EIO; /* a replica's */
         complain("%s: not stored in the volume: %s", name, why);
-        errno = EIO;
+        errno = reason;
     }
 out:;
     int saved = errno;
