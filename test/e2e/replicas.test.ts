@@ -340,8 +340,11 @@ describe('read replicas', function () {
     await fs.writeFile(path.join(dataDir, 'promote'), ''); // as pg_ctl promote does
     process.kill(pid, 'SIGUSR1');
     await eventually('the file is taken away', async () => !(await fs.readdir(dataDir)).includes('promote'));
-    const log = await fs.readFile(path.join(dataDir, '../../postgresql.log'), 'utf8');
-    assert.match(log, /cannot be promoted by PostgreSQL.*aurora promote NAME[^]*cannot be promoted/);
+    await eventually('the log says twice what to do instead', async () =>
+      /cannot be promoted by PostgreSQL.*aurora promote NAME[^]*cannot be promoted/.test(
+        await fs.readFile(path.join(dataDir, '../../postgresql.log'), 'utf8'),
+      ),
+    );
     await primary.query("alter system set recovery_target = 'immediate'");
     await primary.query("alter system set recovery_target_action = 'promote'");
     await replica.end();
