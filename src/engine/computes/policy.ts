@@ -114,15 +114,18 @@ export function judge(
   const primary = primaryOf(all);
   if (primary?.resigned === 'handover' && primary.successor === name)
     return { kind: 'successor', of: primary };
+  // Answers are of different moments: what a compute is, the newest word tells; whether it reaches a node, only that node.
+  const newest = new Map(all.map((c) => [c.name, c]));
   let votes = 0;
   let onTheWay = 0;
   for (const { sinceMs, view } of reports) {
     if (sinceMs > FRESH_MS) continue;
     const computes = view.computes.map((c) => ({ ...c, ageMs: c.ageMs + sinceMs }));
     const last = primaryOf(computes);
-    const living = computes.some((c) => c.role === 'primary' && c.state !== 'promoting' && isAlive(c, times));
+    const heard = computes.filter((c) => isAlive(c, times)).map((c) => newest.get(c.name) ?? c);
+    const living = heard.some((c) => c.role === 'primary' && c.state !== 'promoting');
     if (last && last.resigned !== 'stopped' && !living) votes++;
-    if (computes.some((c) => c.name !== name && c.state === 'promoting' && isAlive(c, times))) onTheWay++;
+    if (heard.some((c) => c.name !== name && c.state === 'promoting')) onTheWay++;
   }
   // Somebody else is on the way already, and reaches enough nodes to arrive.
   if (!primary || votes < readQuorum || onTheWay >= readQuorum) return { kind: 'stay' };

@@ -118,10 +118,22 @@ describe('failover policy', () => {
     assert.equal(after([gone(), a, first], [gone(), a, first]), TIMES.turnMs);
     for (const role of ['replica', 'primary'] as const) {
       const onItsWay = compute('b', { priority: 90, role, state: 'promoting', ageMs: 1, epoch: 0 });
-      assert.equal(after([gone(), a, onItsWay], [gone(), a, first], [gone(), a, first]), TIMES.turnMs, role);
+      assert.equal(after([gone(), a, onItsWay], [gone(), a], [gone(), a]), TIMES.turnMs, role);
       const dead = { ...onItsWay, ageMs: 60_000 };
       assert.equal(after([gone(), a, dead], [gone(), a, dead], [gone(), a, dead]), 0, `${role}, dead`);
     }
+  });
+
+  it('leaves alone a primary that has just arrived, though some nodes were asked before it had', () => {
+    const a = compute('a');
+    const before = compute('b', { ageMs: 200 });
+    const onItsWay = compute('b', { role: 'primary', state: 'promoting', epoch: 0, ageMs: 100 });
+    const arrived = compute('b', { role: 'primary', epoch: 4, ageMs: 1 });
+    assert.equal(kindOf(reports([gone(), a, arrived], [gone(), a, onItsWay], [gone(), a, before])), 'stay');
+    assert.equal(kindOf(reports([gone(), a, onItsWay], [gone(), a, before], [gone(), a])), 'stay');
+    // But one that reaches a single node cannot write: the two others have not heard of it for long.
+    const unheard = { ...arrived, ageMs: 60_000 };
+    assert.equal(kindOf(reports([gone(), a, arrived], [gone(), a, unheard], [gone(), a, unheard])), 'gone');
   });
 
   it('takes the newest word of each compute, and the newest epoch of two primaries', () => {
