@@ -4,7 +4,7 @@ import type { ReadRouter, ReadShare } from './read-router.js';
 import { lagBytes, type ReplicaTerm } from './replica-term.js';
 import type { Term } from './term.js';
 
-type Counters = { [name: string]: { help: string; value(now: Lives): number } };
+type Metrics = { [name: string]: { help: string; value(now: Lives): number } };
 
 /** What runs: a writer's term, a replica's life, or neither. */
 export interface Lives {
@@ -15,7 +15,7 @@ export interface Lives {
 const either = ({ term, replica }: Lives): Term | ReplicaTerm | null => term ?? replica;
 const pages = (now: Lives): Partial<PageAgentCounters> => either(now)?.parts.agent.counters ?? {};
 
-const GAUGES: Counters = {
+const GAUGES: Metrics = {
   up: { help: '1 while PostgreSQL runs', value: (now) => (either(now)?.parts.postgres.running ? 1 : 0) },
   primary: { help: '1 while it is the writer', value: ({ term }) => (term ? 1 : 0) },
   epoch: {
@@ -57,7 +57,7 @@ const GAUGES: Counters = {
 };
 
 /** Of what runs: they begin anew with the next life, as counters may. */
-const COUNTERS: Counters = {
+const COUNTERS: Metrics = {
   wal_received_bytes_total: {
     help: 'WAL received from PostgreSQL',
     value: ({ term }) => term?.parts.shipper.walBytes ?? 0,

@@ -5,8 +5,10 @@
  */
 import { strict as assert } from 'node:assert';
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { isAlive } from '../../src/cluster/daemon-process.js';
 import { promote } from '../../src/cluster/promote.js';
 import { TestCluster } from '../helpers/cluster.js';
 import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
@@ -14,6 +16,14 @@ import { WatchedBank } from '../helpers/watched-bank.js';
 
 const ROUNDS = Number(process.env['ROUNDS'] ?? 1);
 const run = promisify(execFile);
+
+/** Pids of a postmaster's processes, backends and all. */
+function childrenOf(postmaster: number): number[] {
+  return readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .map(Number);
+}
 
 describe('failover', function () {
   this.timeout(PATIENCE_MS * 4 + ROUNDS * PATIENCE_MS);
@@ -121,33 +131,43 @@ describe('failover', function () {
     );
   });
 
-  it('a primary that was stopped in its tracks is fenced when it wakes up, and comes back as a replica', async () => {
-    const { computes: now } = await cluster.status();
-    const old = now.find((compute) => compute.role === 'primary')!.name;
-    const heir = old === 'r1' ? 'primary' : 'r1';
-    const stale = await computes.client(old);
-    await stale.query('begin');
-    const ghost = bank.nextId++;
-    await stale.query('insert into journal values ($1, 1, 2, 0)', [ghost]);
-    const paused = await computes.pids(old);
-    const since = performance.now();
-    for (const pid of paused) process.kill(pid, 'SIGSTOP');
-    try {
-      const first = await bank.firstWrite([heir], since);
-      assert.equal(first.name, heir);
-    } finally {
-      for (const pid of paused) process.kill(pid, 'SIGCONT');
-    }
-    await assert.rejects(stale.query('commit'), 'a fenced primary let a transaction commit');
-    await computes.is(old, 'replica');
-    const [writer, reader] = [await computes.client(heir), await computes.client(old)];
-    await caughtUp(writer, reader);
-    for (const client of [writer, reader]) {
-      assert.equal((await client.query('select 1 from journal where id = $1', [ghost])).rows.length, 0);
-      await bank.auditBy(client);
-    }
-    await Promise.all([writer.end(), reader.end()]);
-  });
+  const STALLS: [string, (pids: { daemon: number; postmaster: number }) => number[]][] = [
+    ['daemon and postmaster', ({ daemon, postmaster }) => [daemon, postmaster]],
+    ['the daemon alone', ({ daemon }) => [daemon]],
+    ['all of PostgreSQL', ({ postmaster }) => [postmaster, ...childrenOf(postmaster)]],
+  ];
+  for (const [what, which] of STALLS)
+    it(`a primary that was stopped in its tracks (${what}) is fenced when it wakes up, and comes back as a replica`, async () => {
+      const { computes: now } = await cluster.status();
+      const old = now.find((compute) => compute.role === 'primary')!.name;
+      const heir = old === 'r1' ? 'primary' : 'r1';
+      const stale = await computes.client(old);
+      await stale.query('begin');
+      const ghost = bank.nextId++;
+      await stale.query('insert into journal values ($1, 1, 2, 0)', [ghost]);
+      const { pid, postgresPid } = await computes.report(old);
+      const paused = which({ daemon: pid!, postmaster: postgresPid! });
+      const since = performance.now();
+      for (const p of paused) process.kill(p, 'SIGSTOP');
+      try {
+        // A daemon that lives goes on saying so: then only a person can tell that its PostgreSQL hangs.
+        if (!paused.includes(pid!)) await promote({ root: cluster.layout.root, name: heir, force: true, timeoutMs: PATIENCE_MS }); // prettier-ignore
+        const first = await bank.firstWrite([heir], since);
+        assert.equal(first.name, heir);
+      } finally {
+        // Its daemon may have lost patience with a PostgreSQL that does not end.
+        for (const p of paused) if (isAlive(p)) process.kill(p, 'SIGCONT');
+      }
+      await assert.rejects(stale.query('commit'), 'a fenced primary let a transaction commit');
+      await computes.is(old, 'replica');
+      const [writer, reader] = [await computes.client(heir), await computes.client(old)];
+      await caughtUp(writer, reader);
+      for (const client of [writer, reader]) {
+        assert.equal((await client.query('select 1 from journal where id = $1', [ghost])).rows.length, 0);
+        await bank.auditBy(client);
+      }
+      await Promise.all([writer.end(), reader.end()]);
+    });
 
   it('of several that may follow just one does, the first in line', async () => {
     await computes.add('r3', { failover: true, priority: 90 });
