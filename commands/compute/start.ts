@@ -61,7 +61,10 @@ With --role replica a compute that does not exist yet is made first, as "aurora 
               : 'Use --role replica to make one.',
         },
       );
-    const compute = await endingNewDaemons<{ port: number }>(options.root, (check) =>
+    const progress = (line: string): void => {
+      if (!flags.silent) this.log(line);
+    };
+    const compute = await endingNewDaemons<{ port: number }>(options.root, (hooks) =>
       isNew
         ? addReplica({
             ...options,
@@ -69,10 +72,10 @@ With --role replica a compute that does not exist yet is made first, as "aurora 
             failover: failover ?? true,
             priority: priority ?? DEFAULT_FAILOVER_PRIORITY,
             start: true,
-            progress: (line) => flags.silent || this.log(line),
-            check,
+            progress,
+            hooks,
           })
-        : startComputeNamed({ ...options, role: flags.role }),
+        : startComputeNamed({ ...options, role: flags.role, progress, hooks }),
     );
     if (!flags.silent) this.log(`${isNew ? 'replica' : 'compute'} "${name}" started on port ${compute.port}`);
   }

@@ -52,7 +52,7 @@ When the primary is gone, the replica with the highest --failover-priority that 
       timeoutMs: flags.timeout * 1000,
       progress: say,
     };
-    const { port, pid } = await endingNewDaemons(options.root, (check) => addReplica({ ...options, check }));
+    const { port, pid } = await endingNewDaemons(options.root, (hooks) => addReplica({ ...options, hooks }));
     say(
       pid === null
         ? `replica "${args.name}" added on port ${port}`

@@ -102,8 +102,8 @@ With --join: a node alone, in a folder of its own (-D). It asks the members that
       say(`storage node started (PID: ${pid})`);
       return;
     }
-    const started = await endingNewDaemons(dir, () =>
-      startStorageNodes(dir, args.id, flags.timeout * 1000, say),
+    const started = await endingNewDaemons(dir, (hooks) =>
+      startStorageNodes(dir, args.id, flags.timeout * 1000, say, hooks),
     );
     if (started.length === 0) say('nothing to start: it runs already');
   }

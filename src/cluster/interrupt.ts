@@ -2,6 +2,7 @@
 import { DbError } from '../engine/errors.js';
 import { endDaemon, runningPid } from './daemon-process.js';
 import { clusterLayout } from './layout.js';
+import type { StartHooks } from './lock.js';
 import { Manifest } from './manifest.js';
 import { computeDaemonName, startCluster, storageDaemonName, type StartOptions } from './start.js';
 
@@ -39,25 +40,32 @@ export class Interrupt {
 
 /** startCluster that a signal undoes. Throws INTERRUPTED, and as startCluster. */
 export function startOrUndo(options: StartOptions): Promise<Awaited<ReturnType<typeof startCluster>>> {
-  return endingNewDaemons(options.root, () => startCluster(options));
+  return endingNewDaemons(options.root, (hooks) => startCluster({ ...options, hooks }));
 }
 
 /**
- * Work that starts daemons of a cluster, and that a signal undoes: then every daemon that did not run before is ended, and the work is to fail by that or
- * by `check`, and to take back what else it did. Throws INTERRUPTED, and as the work.
+ * Work that starts daemons of a cluster, and that a signal undoes: then every daemon that did not run when it began is ended, and the work is to fail by
+ * that or by its hooks, and to take back what else it did. Throws INTERRUPTED, and as the work.
  */
 export async function endingNewDaemons<T>(
   root: string,
-  start: (check: () => void) => Promise<T>,
+  start: (hooks: StartHooks) => Promise<T>,
 ): Promise<T> {
   const interrupt = new Interrupt();
   let settled = false;
+  /** Null until it is our turn: what another command starts is not ours to end. */
+  let before: ReadonlySet<string> | null = null;
   try {
-    const before = new Set(runningDaemons(root));
-    const work = start(() => interrupt.check()).finally(() => {
+    const hooks = {
+      check: () => interrupt.check(),
+      begun: () => {
+        before = new Set(runningDaemons(root));
+      },
+    };
+    const work = start(hooks).finally(() => {
       settled = true;
     });
-    const undone = undoWhenCaught(before);
+    const undone = undoWhenCaught();
     const [result] = await Promise.allSettled([work, undone]);
     await undone;
     interrupt.check();
@@ -68,15 +76,16 @@ export async function endingNewDaemons<T>(
   }
 
   /** A daemon ended under its starter makes the start fail; until it has, the next one may already be on its way. */
-  async function undoWhenCaught(before: ReadonlySet<string>): Promise<void> {
+  async function undoWhenCaught(): Promise<void> {
     while (!settled) {
-      if (interrupt.caught !== null) await endNew(before);
+      if (interrupt.caught !== null) await endNew();
       await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
     }
-    if (interrupt.caught !== null) await endNew(before);
+    if (interrupt.caught !== null) await endNew();
   }
 
-  async function endNew(before: ReadonlySet<string>): Promise<void> {
+  async function endNew(): Promise<void> {
+    if (before === null) return;
     const { run } = clusterLayout(root);
     for (const name of runningDaemons(root)) {
       // A compute has no state of its own, and half started it cannot stop in order: its storage may be gone already.

@@ -4,7 +4,7 @@ import { MAX_SOCKET_DIR } from '../compute/cluster-dirs.js';
 import { DbError } from '../engine/errors.js';
 import { endDaemon, runningPid } from './daemon-process.js';
 import { clusterLayout, type ClusterLayout } from './layout.js';
-import { whileStarting } from './lock.js';
+import { whileStarting, type StartHooks } from './lock.js';
 import { Manifest, type ComputeInfo, type ComputeOptions } from './manifest.js';
 import { freePort, portIsFree } from './ports.js';
 import { computeDaemonName, startCompute } from './start.js';
@@ -21,8 +21,7 @@ export interface AddReplicaOptions extends ComputeOptions {
   start: boolean;
   timeoutMs: number;
   progress?: (line: string) => void;
-  /** Throws when the work is not wanted any more. */
-  check?: () => void;
+  hooks?: StartHooks;
 }
 
 /**
@@ -32,7 +31,7 @@ export interface AddReplicaOptions extends ComputeOptions {
 export async function addReplica(options: AddReplicaOptions): Promise<{ port: number; pid: number | null }> {
   const { name, failover, priority, settings } = options;
   return withManifest(options.root, (layout, manifest) =>
-    whileStarting(layout, async () => {
+    whileStarting(layout, options, async () => {
       if (!/^[A-Za-z0-9_-]{1,32}$/.test(name))
         throw new DbError('USAGE_COMPUTE_NAME', `invalid compute name "${name}"`, {
           hint: 'Use 1 to 32 letters, digits, "-" or "_".',
@@ -67,7 +66,7 @@ export async function addReplica(options: AddReplicaOptions): Promise<{ port: nu
           timeoutMs: options.timeoutMs,
           wait: true,
         });
-        options.check?.();
+        options.hooks?.check?.();
         return { port, pid };
       } catch (err) {
         await endDaemon(layout.run, computeDaemonName(name), 'SIGKILL', options.timeoutMs);
@@ -110,9 +109,11 @@ export async function startComputeNamed(options: {
   role?: ComputeInfo['role'] | undefined;
   timeoutMs: number;
   settings?: Record<string, string>;
+  progress?: (line: string) => void;
+  hooks?: StartHooks;
 }): Promise<ComputeInfo> {
   return withManifest(options.root, (layout, manifest) =>
-    whileStarting(layout, async () => {
+    whileStarting(layout, options, async () => {
       const compute = computeNamed(manifest, options.name);
       if (options.role !== undefined && options.role !== compute.role)
         throw new DbError(

@@ -6,7 +6,7 @@ import { votersOf } from '../engine/quorum/index.js';
 import { redoVerifySetting } from '../storage/config.js';
 import { endDaemon, runningPid, startDaemon } from './daemon-process.js';
 import { clusterLayout, daemonLog, type ClusterLayout } from './layout.js';
-import { whileStarting } from './lock.js';
+import { whileStarting, type StartHooks } from './lock.js';
 import { Manifest, type ComputeInfo, type StorageNodeInfo, type VolumeInfo } from './manifest.js';
 import { freePort, portIsFree } from './ports.js';
 import { hostNames } from './certificates.js';
@@ -29,6 +29,7 @@ export interface StartOptions {
   /** Switches redo_verify on or off from now on; storage nodes that run already stay as they are. */
   redoVerify?: boolean | undefined;
   progress?: (line: string) => void;
+  hooks?: StartHooks;
 }
 
 export const storageDaemonName = (id: string): string => `storage-${id}`;
@@ -43,7 +44,7 @@ export async function startCluster(options: StartOptions): Promise<{ port: numbe
   const layout = clusterLayout(options.root);
   const manifest = Manifest.open(layout);
   try {
-    return await whileStarting(layout, () => startMissing(layout, manifest, options));
+    return await whileStarting(layout, options, () => startMissing(layout, manifest, options));
   } finally {
     manifest.close();
   }

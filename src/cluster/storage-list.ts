@@ -2,7 +2,7 @@
 import { DbError } from '../engine/errors.js';
 import { endDaemon, runningPid } from './daemon-process.js';
 import { clusterLayout } from './layout.js';
-import { whileStarting } from './lock.js';
+import { whileStarting, type StartHooks } from './lock.js';
 import { Manifest, type StorageNodeInfo } from './manifest.js';
 import { startStorageNode, storageDaemonName } from './start.js';
 
@@ -51,17 +51,19 @@ export function listStorageNodes(root: string): StorageList {
   }
 }
 
-/** Starts one node, or all that do not run. Resolves with those started. Throws USAGE_NO_NODE, and what a node says. */
+/** Starts one node, or all that do not run. Resolves with those started. Throws USAGE_NO_NODE, CLUSTER_BUSY, and what a node says. */
 export async function startStorageNodes(
   root: string,
   id: string | undefined,
   timeoutMs: number,
   progress?: (line: string) => void,
+  hooks?: StartHooks,
 ): Promise<string[]> {
   const layout = clusterLayout(root);
   const manifest = Manifest.open(layout);
   try {
-    return await whileStarting(layout, async () => {
+    chosen(manifest, id);
+    return await whileStarting(layout, { timeoutMs, progress, hooks }, async () => {
       const due = chosen(manifest, id).filter(
         (node) => runningPid(layout.run, storageDaemonName(node.id)) === null,
       );

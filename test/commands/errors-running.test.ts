@@ -109,6 +109,41 @@ describe('commands of a running cluster that cannot be done', function () {
     assert.deepEqual(await processesWith(folder), []);
   });
 
+  it('^C of a start that waits for another one: that one goes on', async () => {
+    let waits: Promise<CliResult> | undefined;
+    const first = await aurora(['replica', 'add', 'r1'], {
+      ...here(),
+      started: (child) =>
+        child.stdout!.once('data', () => {
+          waits = aurora(['replica', 'add', 'r2'], {
+            ...here(),
+            started: (other) => other.stdout!.once('data', () => other.kill('SIGINT')),
+          });
+        }),
+    });
+    assert.equal(first.status, 0, first.stderr);
+    const second = await waits!;
+    assert.match(second.stdout, /^waiting for another command/);
+    await assertFailed(
+      { args: ['replica'], status: 130, says: /interrupted by SIGINT/ },
+      Promise.resolve(second),
+    );
+    const names = (await cluster.status()).computes.map(({ name, state }) => [name, state]);
+    assert.deepEqual(names, [['primary', 'running'], ['r1', 'running']]); // prettier-ignore
+    const removed = await aurora(['replica', 'remove', 'r1'], here());
+    assert.equal(removed.status, 0, removed.stderr);
+  });
+
+  it('replicas added side by side all come up', async () => {
+    const names = ['r1', 'r2', 'r3'];
+    const added = await Promise.all(names.map((name) => aurora(['replica', 'add', name], here())));
+    for (const { status, stderr } of added) assert.equal(status, 0, stderr);
+    const { computes } = await cluster.status();
+    assert.deepEqual(computes.map(({ name, state }) => [name, state]).sort(), [['primary', 'running'], ['r1', 'running'], ['r2', 'running'], ['r3', 'running']]); // prettier-ignore
+    const removed = await Promise.all(names.map((name) => aurora(['replica', 'remove', name], here())));
+    for (const { status, stderr } of removed) assert.equal(status, 0, stderr);
+  });
+
   it('^C while a storage node is added: said so, and the node can be taken back', async () => {
     const result = await aurora(['storage', 'add', '4'], {
       ...here(),
