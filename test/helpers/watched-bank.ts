@@ -81,6 +81,11 @@ export class WatchedBank {
     }
   }
 
+  /** The id's commit was sent and not answered. */
+  unsureOf(id: number): void {
+    this.unknown.add(id);
+  }
+
   /** Throws unless all that was acknowledged is there as this client sees it, and nothing that nobody made. */
   async auditBy(client: pg.Client): Promise<void> {
     await auditBank(client, this.acknowledged, this.unknown);
