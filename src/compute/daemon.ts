@@ -27,6 +27,7 @@ import { ReadRouter } from './read-router.js';
 import { ReplicaTerm } from './replica-term.js';
 import { beatOf, statusReport } from './status-report.js';
 import type { ComputeState, ComputeStatus } from './status.js';
+import { StandbyRoom } from './standby-room.js';
 import { StorageLinks } from './storage-links.js';
 import type { StopMode } from './supervisor.js';
 import { Term } from './term.js';
@@ -107,7 +108,18 @@ export class ComputeDaemon {
         if (serves(client.nodeId)) reader.add(client);
         else reader.remove(client);
     });
-    const context: TermContext = { config, dirs, install, pageinLibrary, secret, links, reader, log };
+    const standbyRoom = new StandbyRoom();
+    const context: TermContext = {
+      config,
+      dirs,
+      install,
+      pageinLibrary,
+      secret,
+      links,
+      reader,
+      log,
+      standbyRoom,
+    };
     const metrics = computeMetrics(() => daemon.present, reader);
     const refusals = new RefusalLog(log, 'control request');
     addTlsMetrics(metrics, 'aurora_compute_', tls);

@@ -1,11 +1,11 @@
 import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { ControlParameters } from '../engine/control/index.js';
 import type { ComputeDirs, TermDirs } from './cluster-dirs.js';
 import type { ComputeConfig } from './config.js';
 import type { PgInstall } from './postgres.js';
 import { SHIPPER_NAME } from './shipper.js';
+import { roomSettings, type Room } from './standby-room.js';
 
 /**
  * Blocks that replay asks for ahead of their records. On a new replica nearly every one is absent, and takes a way over the network: with PostgreSQL's
@@ -50,7 +50,7 @@ export function standbySettings(
   config: ComputeConfig,
   dirs: ComputeDirs,
   relay: { socketDir: string; port: number },
-  parameters: ControlParameters,
+  room: Room,
 ): Record<string, string> {
   const quoted = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
   const conninfo = {
@@ -68,11 +68,7 @@ export function standbySettings(
     maintenance_io_concurrency: REPLAY_PREFETCH,
     ...settings,
     ...fixed,
-    max_connections: String(parameters.maxConnections),
-    max_worker_processes: String(parameters.maxWorkerProcesses),
-    max_wal_senders: String(parameters.maxWalSenders),
-    max_prepared_transactions: String(parameters.maxPreparedXacts),
-    max_locks_per_transaction: String(parameters.maxLocksPerXact),
+    ...roomSettings(room, settings),
     hot_standby: 'on',
     primary_conninfo: Object.entries(conninfo)
       .map(([name, value]) => `${name}=${quoted(value)}`)

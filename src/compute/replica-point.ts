@@ -8,6 +8,7 @@ import { WalStreamDecoder } from '../engine/wal/stream.js';
 import { Rmgr } from '../engine/wal/types.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import type { ReadRouter } from './read-router.js';
+import { roomForAll, type Room } from './standby-room.js';
 import type { StorageLinks } from './storage-links.js';
 import { untilStopped } from './until-stopped.js';
 
@@ -33,6 +34,8 @@ export interface ReplicaPoint {
   readonly lsn: Lsn;
   readonly checkpointLsn: Lsn;
   readonly controlFile: Buffer;
+  /** What PostgreSQL must have room for: of all that is logged by now, as far as storage tells. */
+  readonly room: Room;
 }
 
 export interface ReplicaPointParts {
@@ -84,6 +87,8 @@ interface CheckpointAt {
   lsn: Lsn;
   online: boolean;
   redo: Lsn;
+  /** Of the newest log that is applied. */
+  room: Room;
   found: NonNullable<ControlState['lastCheckpoint']>['checkpoint'];
 }
 
@@ -104,7 +109,14 @@ async function lastCheckpoint({
   if (!last) return { checkpoint: null, commitLsn };
   const { lsn: at, online, checkpoint: found } = last;
   return {
-    checkpoint: { segmentSize: state.segmentSize, lsn: at, online, redo: found.redo, found },
+    checkpoint: {
+      segmentSize: state.segmentSize,
+      lsn: at,
+      online,
+      redo: found.redo,
+      room: state.parameters,
+      found,
+    },
     commitLsn,
   };
 }
@@ -131,7 +143,8 @@ async function tryPoint(
       dbState: DbState.shutdownedInRecovery,
       minRecoveryPoint: at,
     });
-    return { point: { state, lsn: at, checkpointLsn: checkpoint.lsn, controlFile }, lease };
+    const room = roomForAll(state.parameters, checkpoint.room);
+    return { point: { state, lsn: at, checkpointLsn: checkpoint.lsn, controlFile, room }, lease };
   } catch (err) {
     lease.close();
     if (

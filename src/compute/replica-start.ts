@@ -11,6 +11,7 @@ import { MapFiles } from './remote-files.js';
 import { newestFiles } from './replica-files.js';
 import { findReplicaPoint, type ReplicaPoint } from './replica-point.js';
 import { ReplicationServer } from './replication-server.js';
+import { readControlFile, type Room } from './standby-room.js';
 import { adoptFolders, foldersOfStart, readWholeFork, startPostgres, undoing } from './start-steps.js';
 import type { PostgresProcess } from './supervisor.js';
 import { synthesizeDataDir } from './synthesize.js';
@@ -23,6 +24,8 @@ export interface ReplicaParts {
   dirs: TermDirs;
   lease: LeaseKeeper;
   point: ReplicaPoint;
+  /** What PostgreSQL has room for. */
+  room: Room;
   relay: LogRelay;
   server: ReplicationServer;
   agent: PageAgent;
@@ -56,9 +59,10 @@ export async function startReplica(
       stop,
     );
     onFailure(() => lease.close());
-    const { systemIdentifier, segmentSize, checkpoint, parameters } = point.state;
+    const { systemIdentifier, segmentSize, checkpoint } = point.state;
+    const room = context.standbyRoom.with(point.room);
     const socketDir = relaySocketDir(config.socketDir);
-    const settings = standbySettings(config, dirs, { socketDir, port: config.port }, parameters);
+    const settings = standbySettings(config, dirs, { socketDir, port: config.port }, room);
     await makeStandbyDir(context, dirs, point, stop);
     const madeMs = performance.now() - begun;
     await untilStopped(refuseCustomRmgrs({ install, dataDir: dirs.data, settings }), stop);
@@ -85,7 +89,13 @@ export async function startReplica(
     });
     await agent.start();
     onFailure(() => agent.close());
-    const postgres = await startPostgres(context, dirs, settings, onFailure, { stop });
+    const postgres = await startPostgres(context, dirs, settings, onFailure, { stop }).catch(
+      (err: unknown) => {
+        const needed = readControlFile(dirs.data);
+        if (needed) context.standbyRoom.need(needed.parameters);
+        throw err;
+      },
+    );
     adoptFolders(dirs, context);
     log.info(
       {
@@ -97,7 +107,7 @@ export async function startReplica(
       },
       'the replica is ready',
     );
-    return { dirs, lease, point, relay, server, agent, postgres };
+    return { dirs, lease, point, room, relay, server, agent, postgres };
   });
 }
 

@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
-import { DbState, parseControlFile } from '../engine/control/index.js';
-import { DbError, errorMessage, isDbError } from '../engine/errors.js';
+import { DbState } from '../engine/control/index.js';
+import { DbError } from '../engine/errors.js';
 import { INVALID_LSN, lsn, type Lsn } from '../engine/lsn.js';
 import { LagMeter } from './lag-meter.js';
 import { PostgresLife } from './postgres-life.js';
@@ -9,14 +7,11 @@ import { newestFiles, replaceSettingsFiles } from './replica-files.js';
 import type { ReplicaPoint } from './replica-point.js';
 import { startReplica, type ReplicaParts } from './replica-start.js';
 import type { HotStandbyFeedback } from './replication-codec.js';
+import { lacking, readControlFile } from './standby-room.js';
 import type { StopMode } from './supervisor.js';
 import type { TermContext } from './term-start.js';
 
-const CONTROL_FILE = 'global/pg_control';
 const WATCH_MS = 1000;
-/** Replay that does not move for so long, although there is log, may be waiting for settings that the primary has raised. */
-const STUCK_MS = 3000;
-const ASK_MS = 5000;
 
 /** What a replica knows of itself. */
 export interface ReplicaProgress {
@@ -32,7 +27,6 @@ export interface ReplicaProgress {
  */
 export class ReplicaTerm extends PostgresLife {
   private readonly watch: NodeJS.Timeout;
-  private movedAtMs = performance.now();
 
   private constructor(
     context: TermContext,
@@ -103,8 +97,10 @@ export class ReplicaTerm extends PostgresLife {
   }
 
   protected async release(): Promise<void> {
-    const { lease, server, agent } = this.parts;
+    const { dirs, lease, server, agent } = this.parts;
     clearInterval(this.watch);
+    const needed = readControlFile(dirs.data);
+    if (needed) this.context.standbyRoom.need(needed.parameters);
     lease.close();
     await server.close();
     await agent.close();
@@ -115,62 +111,18 @@ export class ReplicaTerm extends PostgresLife {
    * by a way that nobody thought of, writes what the volume does not have: it ends.
    */
   private look(): void {
-    if (hasLeftRecovery(this.parts.dirs.data)) {
+    const found = readControlFile(this.parts.dirs.data);
+    if (!found) return;
+    if (found.dbState === DbState.inProduction) {
       const what =
         'PostgreSQL is not a standby any more: what it wrote since is not in the volume, and is lost';
       void this.abandon(new DbError('REPLICA_NO_STANDBY', what, { reaction: 'retry', hint: 'Promote a replica with: aurora promote NAME' })); // prettier-ignore
       return;
     }
-    const { received, replayed } = this.state.progress;
-    if (this.state.moved() || replayed >= received) this.movedAtMs = performance.now();
-    else if (performance.now() - this.movedAtMs > STUCK_MS) {
-      this.movedAtMs = performance.now();
-      this.compareSettings().catch((err: unknown) =>
-        this.context.log.debug({ err: errorMessage(err) }, "the primary's settings cannot be asked for"),
-      );
-    }
-  }
-
-  private async compareSettings(): Promise<void> {
-    const { reader, links } = this.context;
-    const applied = await Promise.all(
-      links.connected().map(async (node) => (await node.status(ASK_MS)).appliedLsn),
-    );
-    const at = lsn(Math.max(...applied));
-    const { parameters: now } = await reader.read('the control state', (node) =>
-      node.controlState({ lsn: at }, ASK_MS),
-    );
-    const { parameters: ours } = this.parts.point.state;
-    const raised = (
-      [
-        'maxConnections',
-        'maxWorkerProcesses',
-        'maxWalSenders',
-        'maxPreparedXacts',
-        'maxLocksPerXact',
-      ] as const
-    ).filter((name) => now[name] > ours[name]);
-    if (raised.length > 0)
-      await this.abandon(
-        new DbError(
-          'REPLICA_SETTINGS',
-          `the primary has raised ${raised.join(', ')}: the replica starts again with room for that`,
-          {
-            reaction: 'retry',
-          },
-        ),
-      );
-  }
-}
-
-/** Whether PostgreSQL's control file is that of a primary. */
-function hasLeftRecovery(dataDir: string): boolean {
-  try {
-    return parseControlFile(readFileSync(path.join(dataDir, CONTROL_FILE))).dbState === DbState.inProduction;
-  } catch (err) {
-    // It is being written, or the directory is being removed: we look again, unless PostgreSQL ends.
-    if (isDbError(err, 'CONTROL_BAD_CRC') || (err as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw err;
+    const raised = lacking(this.parts.room, found.parameters);
+    if (raised.length === 0) return;
+    const what = `the primary has raised ${raised.join(', ')}: the replica starts again with room for that`;
+    void this.abandon(new DbError('REPLICA_SETTINGS', what, { reaction: 'retry' }));
   }
 }
 
@@ -189,7 +141,6 @@ class ReplicaState {
   };
   lost: DbError | null = null;
   onLost: (err: DbError) => void = () => undefined;
-  private lookedAt: Lsn = INVALID_LSN;
 
   begin(point: ReplicaPoint): void {
     this.progress.received = this.progress.replayed = point.lsn;
@@ -213,11 +164,5 @@ class ReplicaState {
       cause: err,
     });
     this.onLost(this.lost);
-  }
-
-  moved(): boolean {
-    const moved = this.progress.replayed > this.lookedAt;
-    this.lookedAt = this.progress.replayed;
-    return moved;
   }
 }

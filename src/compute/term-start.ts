@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
+import type { ControlParameters } from '../engine/control/index.js';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { formatLsn, type Lsn } from '../engine/lsn.js';
+import type { DataDirManifest } from '../engine/pages/types.js';
 import type { ComputeDirs, TermDirs } from './cluster-dirs.js';
 import { RefusalLog } from '../net/refusal-log.js';
 import type { ComputeConfig } from './config.js';
@@ -16,8 +18,9 @@ import { MapFiles } from './remote-files.js';
 import { Shipper } from './shipper.js';
 import { Throttle } from './throttle.js';
 import { endsWithStatistics, startSegments, type StartPoint } from './start-point.js';
+import type { StandbyRoom } from './standby-room.js';
 import type { StorageLinks } from './storage-links.js';
-import { checkServerSettings } from './settings-check.js';
+import { checkServerSettings, settingAtStart } from './settings-check.js';
 import { adoptFolders, foldersOfStart, readWholeFork, startPostgres, undoing } from './start-steps.js';
 import type { PostgresProcess } from './supervisor.js';
 import { synthesizeDataDir } from './synthesize.js';
@@ -36,6 +39,7 @@ export interface TermContext {
   links: StorageLinks;
   reader: ReadRouter;
   log: Logger;
+  standbyRoom: StandbyRoom;
 }
 
 /** All that a term consists of while it runs. */
@@ -81,8 +85,10 @@ export async function startTerm(
       check: () => checkServerSettings(install, dirs.data, settings),
     });
     onFailure(() => files.close());
-    const manifestFiles = await makeDataDir(context, dirs, writer, point, recoveryLsn, stop);
+    const manifest = await makeDataDir(context, dirs, writer, point, recoveryLsn, stop);
     const madeMs = performance.now() - begun;
+    if (manifest.twoPhase.length > 0)
+      Object.assign(settings, await roomForPrepared(context, dirs, settings, manifest, state.parameters));
     await untilStopped(refuseCustomRmgrs({ install, dataDir: dirs.data, settings }), stop);
     const source = new VolumeSource(reader, point.lsn, (name, content) => files.store(name, content));
     const refusals = new RefusalLog(log, 'page request');
@@ -116,7 +122,7 @@ export async function startTerm(
     await untilStopped(shipper.start(state.systemIdentifier), stop);
     // Fenced while starting: nobody listened yet.
     if (writer.fencedBy) throw writer.fencedBy;
-    files.start(manifestFiles);
+    files.start(manifest.files);
     adoptFolders(dirs, context);
     lease.moveTo(() => writer.commitLsn);
     log.info(
@@ -151,7 +157,7 @@ async function anyApplied(links: StorageLinks, lsn: Lsn, timeoutMs: number): Pro
   }
 }
 
-/** Throws away the old data directory and makes one as of the start point. Returns the volume's own files. */
+/** Throws away the old data directory and makes one as of the start point. Returns what is in it. */
 async function makeDataDir(
   context: TermContext,
   dirs: TermDirs,
@@ -159,7 +165,7 @@ async function makeDataDir(
   point: StartPoint,
   recoveryLsn: Lsn,
   stop: AbortSignal | undefined,
-): Promise<readonly { name: string; content: Buffer }[]> {
+): Promise<DataDirManifest> {
   const { config, install, reader, log } = context;
   const { lsn } = point;
   const readLog = (begin: Lsn, end: Lsn): Promise<Buffer> => writer.readLog(begin, end);
@@ -184,5 +190,24 @@ async function makeDataDir(
     { files: made.files, remoteBlocks: made.remoteBlocks, lsn: formatLsn(lsn) },
     'data directory made from storage',
   );
-  return manifest.files;
+  return manifest;
+}
+
+/**
+ * PostgreSQL does not start with more prepared transactions than it has room for. The primary that prepared them may have had more than this
+ * compute is set to: its own options, or a setting lowered since. Throws COMPUTE_BAD_SETTINGS.
+ */
+async function roomForPrepared(
+  { install, log }: TermContext,
+  dirs: TermDirs,
+  settings: Readonly<Record<string, string>>,
+  { twoPhase }: DataDirManifest,
+  { maxPreparedXacts: logged }: ControlParameters,
+): Promise<Record<string, string>> {
+  const name = 'max_prepared_transactions';
+  const own = Number(await settingAtStart(install, dirs.data, settings, name));
+  if (own >= twoPhase.length) return {};
+  const room = Math.max(logged, twoPhase.length);
+  log.warn({ prepared: twoPhase.length, own, room }, `${name} is as on the former primary: it left prepared transactions`); // prettier-ignore
+  return { [name]: String(room) };
 }
