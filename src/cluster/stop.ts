@@ -58,8 +58,9 @@ export async function stopCluster(options: StopOptions): Promise<void> {
         ),
       ),
     );
-    if (ended.includes(false))
-      throw new DbError('CLUSTER_TIMEOUT', 'a storage node does not shut down', {
+    const left = nodes.filter((_, i) => !ended[i]).map((node) => node.id);
+    if (left.length > 0)
+      throw new DbError('CLUSTER_TIMEOUT', `storage node ${left.join(', ')} does not shut down`, {
         hint: 'Try again with "-m immediate".',
       });
     if (!found && nodes.length === 0)
@@ -84,7 +85,7 @@ export async function stopCompute(
     controlSocketPath(volume.socketDir, compute.name),
     'POST',
     `/stop?mode=${options.mode}`,
-    immediate ? ASK_IMMEDIATE_MS : ASK_MS,
+    Math.min(immediate ? ASK_IMMEDIATE_MS : ASK_MS, options.timeoutMs),
   ).catch((err: unknown) => {
     // A daemon that cannot be asked (any more, or yet) is told by signal; SIGTERM is its fast stop, SIGQUIT its immediate one.
     if (!(err instanceof DbError)) throw err;
@@ -94,7 +95,8 @@ export async function stopCompute(
   // One that hears nothing is killed; its PostgreSQL ends with it, and nothing that was acknowledged is only there.
   if (immediate && !(await gone(pid, Math.min(IMMEDIATE_MS, options.timeoutMs)))) signalTo(pid, 'SIGKILL');
   if (!(await gone(pid, options.timeoutMs))) {
-    throw new DbError('CLUSTER_TIMEOUT', 'server does not shut down', {
+    const who = compute.role === 'primary' ? 'server' : `replica "${compute.name}"`;
+    throw new DbError('CLUSTER_TIMEOUT', `${who} does not shut down`, {
       hint:
         options.mode === 'smart'
           ? 'The "-m fast" option disconnects sessions instead of waiting for them.'

@@ -10,6 +10,14 @@ const BEAT_MS = 250;
 const ANSWER_MS = 2000;
 const LAST_WORDS_MS = 1000;
 
+interface Answer {
+  view: ComputesView;
+  atMs: number;
+  /** The connection that it came over, and when the first did. */
+  via: StorageClient;
+  firstMs: number;
+}
+
 interface BeaconEvents {
   /** A node has answered. */
   news: [];
@@ -17,7 +25,7 @@ interface BeaconEvents {
 
 /** Tells all storage nodes that this compute lives, and learns from their answers of the others. */
 export class Beacon extends EventEmitter<BeaconEvents> {
-  private readonly answers = new Map<string, { view: ComputesView; atMs: number }>();
+  private readonly answers = new Map<string, Answer>();
   /** Nodes with a beat under way. */
   private readonly asked = new Set<StorageClient>();
   private readonly failing = new Set<string>();
@@ -57,7 +65,12 @@ export class Beacon extends EventEmitter<BeaconEvents> {
   /** What each node last answered. */
   reports(): NodeReport[] {
     const now = performance.now();
-    return [...this.answers].map(([nodeId, { view, atMs }]) => ({ nodeId, sinceMs: now - atMs, view }));
+    return [...this.answers].map(([nodeId, { view, atMs, firstMs }]) => ({
+      nodeId,
+      sinceMs: now - atMs,
+      heardForMs: atMs - firstMs,
+      view,
+    }));
   }
 
   /** All computes that were heard of lately. */
@@ -113,7 +126,10 @@ export class Beacon extends EventEmitter<BeaconEvents> {
   }
 
   private note(client: StorageClient, view: ComputesView): void {
-    this.answers.set(client.nodeId, { view, atMs: performance.now() });
+    const now = performance.now();
+    const before = this.answers.get(client.nodeId);
+    const firstMs = before?.via === client ? before.firstMs : now;
+    this.answers.set(client.nodeId, { view, atMs: now, via: client, firstMs });
     this.emit('news');
   }
 }

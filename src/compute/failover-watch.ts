@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { judge, type FailoverTimes } from '../engine/computes/policy.js';
+import { judge, mergeReports, primaryOf, type FailoverTimes } from '../engine/computes/policy.js';
+import type { KnownCompute } from '../engine/computes/types.js';
 import type { QuorumConfig } from '../engine/quorum/config.js';
 import type { Beacon } from './beacon.js';
 
@@ -14,6 +15,8 @@ export interface WatchOptions {
 /** A replica's eye on the primary: calls `onPromote` once, when it is this replica's turn to follow. */
 export class FailoverWatch {
   private goneSinceMs: number | null = null;
+  /** The last primary that had an epoch. */
+  private remembered: KnownCompute | null = null;
 
   constructor(
     private readonly beacon: Beacon,
@@ -31,7 +34,8 @@ export class FailoverWatch {
     const { name, quorum, times, log } = this.options;
     const { voters, readQuorum } = quorum();
     const reports = this.beacon.reports().filter(({ nodeId }) => voters.includes(nodeId));
-    const verdict = judge(reports, name, readQuorum, times);
+    this.remember(primaryOf(mergeReports(reports)));
+    const verdict = judge(reports, name, readQuorum, times, this.remembered);
     if (verdict.kind === 'successor') return this.promote(`${verdict.of.name} hands over`);
     if (verdict.kind === 'stay') {
       this.goneSinceMs = null;
@@ -43,6 +47,12 @@ export class FailoverWatch {
     if (performance.now() - this.goneSinceMs >= verdict.afterMs)
       this.promote(`${verdict.primary.name} is gone, its epoch ${verdict.primary.epoch} is followed`);
   };
+
+  private remember(primary: KnownCompute | null): void {
+    if (!primary || primary.epoch === 0 || primary.name === this.options.name) return;
+    const { name, epoch } = this.remembered ?? primary;
+    if (primary.epoch >= epoch || primary.name === name) this.remembered = primary;
+  }
 
   private promote(why: string): void {
     this.close();

@@ -18,7 +18,7 @@ class FakeBeacon extends EventEmitter {
   ];
   reports(): unknown[] {
     const view = { promisedEpoch: 1, promisedTo: 'p:1', commitLsn: lsn(1), computes: this.computes };
-    return this.nodes.map((nodeId) => ({ nodeId, sinceMs: 0, view }));
+    return this.nodes.map((nodeId) => ({ nodeId, sinceMs: 0, heardForMs: 0, view }));
   }
   news(...nodes: string[]): void {
     this.nodes = nodes;

@@ -18,11 +18,16 @@ export const DEFAULT_FAILOVER_TIMES: FailoverTimes = { silentMs: 4000, cutOffMs:
 /** An answer older than this says nothing about now. */
 const FRESH_MS = 1500;
 
+/** So many times `silentMs` a node that was restarted waits for a primary that it does not know: one that lives may take its time to connect again. */
+const UNKNOWN_SILENCES = 2;
+
 /** One storage node's last answer. */
 export interface NodeReport {
   readonly nodeId: string;
   /** Since it came. */
   readonly sinceMs: number;
+  /** For how long the node has answered without its connection breaking: in that time it was not restarted. */
+  readonly heardForMs: number;
   readonly view: ComputesView;
 }
 
@@ -103,28 +108,39 @@ function line(computes: readonly KnownCompute[], times: FailoverTimes): KnownCom
     .sort((a, b) => place(a) - place(b) || b.priority - a.priority || (a.name < b.name ? -1 : 1));
 }
 
-/** What replica `name` should do. `readQuorum`: so many nodes must find the primary gone. */
+/**
+ * What replica `name` should do. `readQuorum`: so many nodes must find the primary gone. `remembered`: the last primary that this replica heard
+ * of. Nodes keep computes in memory only: one that was restarted since the primary's last word does not know it, and finds it gone when nothing
+ * came for long enough.
+ */
 export function judge(
   reports: readonly NodeReport[],
   name: string,
   readQuorum: number,
   times: FailoverTimes,
+  remembered: KnownCompute | null,
 ): Verdict {
   const all = mergeReports(reports);
-  const primary = primaryOf(all);
+  const primary = primaryOf(all) ?? remembered;
   if (primary?.resigned === 'handover' && primary.successor === name)
     return { kind: 'successor', of: primary };
   // Answers are of different moments: what a compute is, the newest word tells; whether it reaches a node, only that node.
   const newest = new Map(all.map((c) => [c.name, c]));
+  const promised = Math.max(0, ...reports.map(({ view }) => view.promisedEpoch));
+  // Of an older epoch it is not the last one: what became of that is not known.
+  const missed = primary !== null && primary.resigned !== 'stopped' && primary.epoch >= promised;
   let votes = 0;
   let onTheWay = 0;
-  for (const { sinceMs, view } of reports) {
+  for (const { sinceMs, heardForMs, view } of reports) {
     if (sinceMs > FRESH_MS) continue;
     const computes = view.computes.map((c) => ({ ...c, ageMs: c.ageMs + sinceMs }));
     const last = primaryOf(computes);
     const heard = computes.filter((c) => isAlive(c, times)).map((c) => newest.get(c.name) ?? c);
     const living = heard.some((c) => c.role === 'primary' && c.state !== 'promoting');
-    if (last && last.resigned !== 'stopped' && !living) votes++;
+    const gone = last
+      ? last.resigned !== 'stopped'
+      : missed && heardForMs > UNKNOWN_SILENCES * times.silentMs;
+    if (gone && !living) votes++;
     if (heard.some((c) => c.name !== name && c.state === 'promoting')) onTheWay++;
   }
   // Somebody else is on the way already, and reaches enough nodes to arrive.

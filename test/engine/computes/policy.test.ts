@@ -23,11 +23,13 @@ function reports(...lists: KnownCompute[][]): NodeReport[] {
   return lists.map((computes, i) => ({
     nodeId: String(i + 1),
     sinceMs: 5,
+    heardForMs: 60_000,
     view: { promisedEpoch: 3, promisedTo: 'p:x', commitLsn: lsn(100), computes },
   }));
 }
 
-const kindOf = (list: NodeReport[], name = 'a'): string => judge(list, name, 2, TIMES).kind;
+const kindOf = (list: NodeReport[], name = 'a', remembered: KnownCompute | null = null): string =>
+  judge(list, name, 2, TIMES, remembered).kind;
 
 describe('failover policy', () => {
   it('takes a successor for ended only when a read quorum of fresh answers has not heard of it', () => {
@@ -82,7 +84,7 @@ describe('failover policy', () => {
       compute('dead', { priority: 100, ageMs: 20_000 }),
     ];
     const after = (name: string): number | null => {
-      const verdict = judge(reports(line, line), name, 2, TIMES);
+      const verdict = judge(reports(line, line), name, 2, TIMES, null);
       return verdict.kind === 'gone' ? verdict.afterMs : null;
     };
     assert.deepEqual(['b', 'c', 'a', 'never', 'starting'].map(after), [
@@ -111,7 +113,7 @@ describe('failover policy', () => {
   it('the second in line keeps its turn while the first is on its way, also when few have heard of that', () => {
     const first = compute('b', { priority: 90 });
     const after = (...lists: KnownCompute[][]): number => {
-      const verdict = judge(reports(...lists), 'a', 2, TIMES);
+      const verdict = judge(reports(...lists), 'a', 2, TIMES, null);
       return verdict.kind === 'gone' ? verdict.afterMs : NaN;
     };
     const a = compute('a');
@@ -134,6 +136,34 @@ describe('failover policy', () => {
     // But one that reaches a single node cannot write: the two others have not heard of it for long.
     const unheard = { ...arrived, ageMs: 60_000 };
     assert.equal(kindOf(reports([gone(), a, arrived], [gone(), a, unheard], [gone(), a, unheard])), 'gone');
+  });
+
+  it('misses a primary that nodes which were restarted do not know, once they have heard nothing for long enough', () => {
+    const a = compute('a');
+    const nodes = (...heardForMs: number[]): NodeReport[] =>
+      reports(...heardForMs.map(() => [a])).map((report, i) => ({ ...report, heardForMs: heardForMs[i]! }));
+    const [knows] = reports([gone(), a]);
+    const enough = 2 * TIMES.silentMs;
+    const long = enough + 1;
+    // Two of three restarted, with the primary: the third remembers it.
+    assert.equal(kindOf([knows!, ...nodes(enough)]), 'stay', 'it may be connecting again');
+    assert.equal(kindOf([knows!, ...nodes(long)]), 'gone');
+    const [stopped] = reports([gone({ resigned: 'stopped' }), a]);
+    assert.equal(kindOf([stopped!, ...nodes(long, long)]), 'stay', 'it was stopped on purpose');
+    assert.equal(kindOf([...reports([primary(), a]), ...nodes(long)]), 'stay', 'one of two hears it');
+    // All of them: only the replica itself remembers.
+    const last = primary();
+    assert.equal(kindOf(nodes(long, long)), 'stay', 'nobody remembers any');
+    assert.equal(kindOf(nodes(long, long), 'a', last), 'gone');
+    assert.equal(kindOf(nodes(long, 100), 'a', last), 'stay');
+    assert.equal(kindOf(nodes(long, long), 'a', { ...last, resigned: 'stopped' }), 'stay');
+    assert.equal(
+      kindOf(nodes(long, long), 'a', { ...last, epoch: 2 }),
+      'stay',
+      'another one was elected since',
+    );
+    const back = reports([primary({ ageMs: 10 }), a]);
+    assert.equal(kindOf([...back, ...nodes(long)], 'a', last), 'stay', 'it is back, at one node so far');
   });
 
   it('takes the newest word of each compute, and the newest epoch of two primaries', () => {
