@@ -52,10 +52,7 @@ export default class Status extends AuroraCommand {
 
   private print(report: ClusterReport): void {
     const { volume } = report;
-    const primary = report.computes[0];
-    this.log(
-      report.running ? `aurora: cluster is running (PID: ${primary?.pid})` : 'aurora: no server running',
-    );
+    this.log(`aurora: ${whatRuns(report)}`);
     this.log(
       `\nvolume ${volume.id}  copies ${volume.copies}, write quorum ${volume.writeQuorum}, read quorum ${volume.readQuorum}`,
     );
@@ -126,4 +123,11 @@ function size(bytes: number): string {
     unit++;
   }
   return `${Math.round(value)} ${units[unit]}`;
+}
+
+function whatRuns({ running, computes }: ClusterReport): string {
+  const pid = computes[0]?.pid ?? null;
+  if (pid !== null) return `cluster is running (PID: ${pid})`;
+  if (!running) return 'no server running';
+  return 'the primary is not running, replicas are; start it with "aurora start", or make another one the primary with "aurora promote NAME"';
 }

@@ -420,8 +420,12 @@ describe('read replicas', function () {
     assert.equal((await aurora(['replica', 'remove', 'made'], { env })).status, 0);
   });
 
-  it('end with the cluster and come back with it', async () => {
+  it('end with the cluster and come back with it, and not with the primary alone', async () => {
     await computes.close();
+    await cluster.stopPrimary();
+    const status = await aurora(['status', '-D', cluster.layout.root]);
+    assert.match(status.stdout, /^aurora: the primary is not running, replicas are; .*aurora promote NAME/);
+    assert.equal(status.status, 0);
     await cluster.stop();
     await cluster.start();
     primary = await cluster.client();
