@@ -29,6 +29,11 @@ export interface DaemonSpec {
 const pidFile = (runDir: string, name: string): string => path.join(runDir, `${name}.pid`);
 const configFile = (runDir: string, name: string): string => path.join(runDir, `${name}.json`);
 
+/** Removes what was noted of a daemon that has ended and will not come back. Its log stays. */
+export function forgetDaemon(runDir: string, name: string): void {
+  for (const file of [pidFile, configFile]) rmSync(file(runDir, name), { force: true });
+}
+
 /**
  * Options of Node.js by daemon. A storage node under load makes short-lived objects by the million, and records stay until their batch is written: with
  * room for both among the young, ingest takes a tenth less time.

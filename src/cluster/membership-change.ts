@@ -17,7 +17,7 @@ import {
 import type { NodeStatus } from '../net/node-status.js';
 import { toolAccess, type ToolAccess } from './tls.js';
 import { StorageClient } from '../net/storage-client.js';
-import { endDaemon, runningPid } from './daemon-process.js';
+import { endDaemon, forgetDaemon, runningPid } from './daemon-process.js';
 import { Interrupt } from './interrupt.js';
 import { clusterLayout, storageDir, type ClusterLayout } from './layout.js';
 import { whileChanging } from './lock.js';
@@ -198,6 +198,7 @@ class Change {
         await endDaemon(this.layout.run, name, 'SIGKILL', STOP_MS);
     }
     this.manifest.forgetNode(id);
+    forgetDaemon(this.layout.run, name);
     if (row.dir === '')
       this.say(`storage node ${id} at ${row.host}:${row.port} can be stopped, and its data deleted`);
     else if (deleteData) rmSync(row.dir, { recursive: true, force: true });

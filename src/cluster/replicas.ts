@@ -2,7 +2,7 @@ import { promises as fs } from 'node:fs';
 import path from 'node:path';
 import { MAX_SOCKET_DIR } from '../compute/cluster-dirs.js';
 import { DbError } from '../engine/errors.js';
-import { endDaemon, runningPid } from './daemon-process.js';
+import { endDaemon, forgetDaemon, runningPid } from './daemon-process.js';
 import { clusterLayout, type ClusterLayout } from './layout.js';
 import { whileStarting, type StartHooks } from './lock.js';
 import { Manifest, type ComputeInfo, type ComputeOptions } from './manifest.js';
@@ -71,6 +71,7 @@ export async function addReplica(options: AddReplicaOptions): Promise<{ port: nu
       } catch (err) {
         await endDaemon(layout.run, computeDaemonName(name), 'SIGKILL', options.timeoutMs);
         manifest.removeCompute(name);
+        forgetDaemon(layout.run, computeDaemonName(name));
         await fs.rm(dir, { recursive: true, force: true });
         throw err;
       }
@@ -93,6 +94,7 @@ export async function removeReplica(options: {
       });
     await stopCompute(layout, manifest.volume, compute, { ...options, wait: true });
     manifest.removeCompute(compute.name);
+    forgetDaemon(layout.run, computeDaemonName(compute.name));
     await fs.rm(compute.dir, { recursive: true, force: true });
   });
 }

@@ -142,6 +142,8 @@ describe('commands of a running cluster that cannot be done', function () {
     assert.deepEqual(computes.map(({ name, state }) => [name, state]).sort(), [['primary', 'running'], ['r1', 'running'], ['r2', 'running'], ['r3', 'running']]); // prettier-ignore
     const removed = await Promise.all(names.map((name) => aurora(['replica', 'remove', name], here())));
     for (const { status, stderr } of removed) assert.equal(status, 0, stderr);
+    const left = readdirSync(cluster.layout.run).filter((name) => /^compute-r/.test(name));
+    assert.deepEqual(left, [], 'notes of replicas that are gone');
   });
 
   it('^C while a storage node is added: said so, and the node can be taken back', async () => {
