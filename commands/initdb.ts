@@ -116,6 +116,14 @@ export default class Initdb extends AuroraCommand {
       helpValue: 'CFG',
     }),
     'wal-segsize': Flags.string({ description: 'size of WAL segments, in megabytes', helpValue: 'SIZE' }),
+    set: Flags.string({
+      char: 'c',
+      description: 'override a default setting, in postgresql.conf; may be given several times',
+      helpValue: 'NAME=VALUE',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
+    'no-instructions': Flags.boolean({ description: 'do not print instructions for next steps' }),
   };
   static override enableJsonFlag = true;
 
@@ -126,6 +134,7 @@ export default class Initdb extends AuroraCommand {
       flags[name] === undefined ? [] : [`--${name}=${flags[name]}`],
     );
     if (flags['no-locale']) initdbArgs.push('--no-locale');
+    initdbArgs.push(...(flags.set ?? []).map((setting) => `--set=${setting}`));
     const password = await this.password(flags);
     const options: CreateOptions = {
       ...clusterOptions(root, flags, (line) => this.log(line)),
@@ -136,7 +145,8 @@ export default class Initdb extends AuroraCommand {
       initdbArgs,
     };
     const created = await createOrUndo(options, createCluster);
-    this.log(`\nSuccess. You can now start the database server using:\n\n    aurora start -D ${root}\n`);
+    if (!flags['no-instructions'])
+      this.log(`\nSuccess. You can now start the database server using:\n\n    aurora start -D ${root}\n`);
     return created;
   }
 

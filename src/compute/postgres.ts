@@ -233,14 +233,18 @@ export async function runInitdb(install: PgInstall, dataDir: string, args: reado
     child.on('error', reject);
     child.on('close', (code) => {
       if (code === 0) return resolve();
-      const reason =
-        said
-          .split('\n')
-          .filter((l) => /error|fatal|hint|could not|invalid/i.test(l))
-          .join('\n') || said.trim();
-      reject(new DbError('CLUSTER_INITDB', `initdb failed: ${reason}`));
+      reject(new DbError('CLUSTER_INITDB', `initdb failed: ${whyInitdbFailed(said)}`));
     });
   });
+}
+
+/** The server that it runs says more than initdb itself: its words, without the time and the file that is gone by then. */
+function whyInitdbFailed(said: string): string {
+  const lines = said.split('\n');
+  const server = lines.flatMap((line) => /\] (?:LOG|ERROR|FATAL|DETAIL|HINT): +(.*)$/.exec(line)?.[1] ?? []);
+  const settings = server.filter((line) => !/^configuration file ".*" contains errors$/.test(line));
+  if (settings.length > 0) return settings.join('; ').replaceAll(/ in file "[^"]*" line \d+/g, '');
+  return lines.filter((line) => /error|fatal|hint|could not|invalid/i.test(line)).join('\n') || said.trim();
 }
 
 /** Gives a path to the account that PostgreSQL runs as (nothing to do when we are not root). */

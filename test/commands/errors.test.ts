@@ -116,6 +116,16 @@ describe('wrong input to the commands', function () {
       status: 1,
       says: /no password was given/,
     }),
+    'initdb with a setting that does not exist': () => ({
+      args: ['initdb', '-D', at('new'), '-c', 'nope=1'],
+      status: 1,
+      says: /initdb failed: unrecognized configuration parameter "nope"$/,
+    }),
+    'initdb with a bad value of a setting': () => ({
+      args: ['initdb', '-D', at('new'), '--set', 'work_mem=abc'],
+      status: 1,
+      says: /initdb failed: invalid value for parameter "work_mem": "abc"$/,
+    }),
     "initdb with an encoding that PostgreSQL's initdb refuses": () => ({
       args: ['initdb', '-D', at('new'), '-E', 'NOPE'],
       status: 1,

@@ -62,9 +62,11 @@ describe('the life of a cluster', function () {
     assert.deepEqual(await processesWith(root), []);
   });
 
-  it('initdb makes one, with a superuser, a password and a locale', async () => {
+  it('initdb makes one, with a superuser, a password, a locale and settings', async () => {
     const said = await ok(
-      ...`initdb -D ${root} -p ${port} -U alice --pwfile ${dir}/pw -E UTF8 --locale C`.split(' '),
+      ...`initdb -D ${root} -p ${port} -U alice --pwfile ${dir}/pw -E UTF8 --locale C -c work_mem=9MB -c deadlock_timeout=3s`.split(
+        ' ',
+      ),
     );
     assert.match(said, /Success/);
     const modes = await Promise.all(
@@ -115,6 +117,11 @@ describe('the life of a cluster', function () {
     assert.equal(running, true);
     assert.deepEqual(storage.map((node) => [node.id, node.state]), [['1', 'running'], ['2', 'running'], ['3', 'running']]); // prettier-ignore
     assert.deepEqual(computes.map((c) => [c.name, c.role, c.state, c.port]), [['primary', 'primary', 'running', port]]); // prettier-ignore
+  });
+
+  it('it has the settings that initdb was given', async () => {
+    const shown = await ok('psql', '-At', '-U', 'alice', '-c', 'show work_mem', '-c', 'show deadlock_timeout', 'postgres'); // prettier-ignore
+    assert.equal(shown, '9MB\n3s\n');
   });
 
   it('TCP wants the password (scram), the socket does not', async () => {
