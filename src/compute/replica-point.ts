@@ -16,6 +16,8 @@ const ASK_MS = 5000;
 /** How long the primary has for a checkpoint that a replica needs. */
 const CHECKPOINT_MS = 60_000;
 const POLL_MS = 100;
+/** Of no use to a standby: PostgreSQL refuses to begin from such a checkpoint. Of a cluster that was imported, or set up, with it; here it has another from its first start on. */
+const WAL_LEVEL_MINIMAL = 0;
 /**
  * More than the longest of the records that a checkpoint's redo LSN may point to, page headers included; and a WAL page on top, for a
  * piece of the log that is not all ends with a page, which may be in the middle of that record.
@@ -135,6 +137,10 @@ async function tryPoint(
     await lease.take();
     at = await redoRecordEnd(reader, checkpoint);
     const state = await reader.read('the control state', (node) => node.controlState({ lsn: at }, ASK_MS));
+    if (state.parameters.walLevel === WAL_LEVEL_MINIMAL) {
+      lease.close();
+      return { why: 'the database cluster was made with wal_level=minimal, as its last checkpoint says' };
+    }
     const controlFile = buildControlFile(state, {
       checkpointLsn: checkpoint.lsn,
       checkpoint: checkpoint.found,

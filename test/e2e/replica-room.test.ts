@@ -4,6 +4,25 @@ import { promote } from '../../src/cluster/promote.js';
 import { eventually, TestCluster } from '../helpers/cluster.js';
 import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
 
+describe('replicas of a cluster that was made with wal_level=minimal', function () {
+  this.timeout(PATIENCE_MS * 2);
+
+  it('begin at the first checkpoint of another level, which the primary makes for them', async () => {
+    const cluster = await TestCluster.start({
+      initdbArgs: ['-c', 'wal_level=minimal'],
+    });
+    try {
+      const computes = new Computes(cluster);
+      await computes.add('r1');
+      const replica = await computes.client('r1');
+      assert.equal((await replica.query('show wal_level')).rows[0].wal_level, 'replica');
+      await computes.close();
+    } finally {
+      await cluster.destroy();
+    }
+  });
+});
+
 describe('replicas and room', function () {
   this.timeout(PATIENCE_MS * 3);
   let cluster: TestCluster;
