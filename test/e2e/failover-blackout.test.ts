@@ -3,9 +3,10 @@
  * left is what the replicas remember. One of the cases; both with ROUNDS (npm run soak:failover).
  */
 import { strict as assert } from 'node:assert';
-import { TestCluster } from '../helpers/cluster.js';
-import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
-import { WatchedBank } from '../helpers/watched-bank.js';
+import { bankCluster } from '../helpers/bank-cluster.js';
+import type { TestCluster } from '../helpers/cluster.js';
+import { caughtUp, PATIENCE_MS, type Computes } from '../helpers/computes.js';
+import type { WatchedBank } from '../helpers/watched-bank.js';
 
 describe('failover after a blackout', function () {
   this.timeout(PATIENCE_MS * 4);
@@ -13,19 +14,7 @@ describe('failover after a blackout', function () {
   let computes: Computes;
   let bank: WatchedBank;
 
-  before(async () => {
-    cluster = await TestCluster.start();
-    computes = new Computes(cluster);
-    bank = await WatchedBank.create(computes, 'primary');
-    await computes.add('r1', { failover: true });
-  });
-  after(async () => {
-    await computes?.close();
-    await cluster?.destroy();
-  });
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed') console.error(await cluster.logs(40));
-  });
+  bankCluster({ r1: { failover: true } }, (made) => ({ cluster, computes, bank } = made));
 
   const CASES: Record<string, { from: string; to: string; nodes: string[]; soak?: true }> = {
     'all storage nodes': { from: 'primary', to: 'r1', nodes: ['1', '2', '3'] },

@@ -5,10 +5,11 @@
 import { strict as assert } from 'node:assert';
 import { promote } from '../../src/cluster/promote.js';
 import { FaultNet, type Address, type Flow } from '../chaos/fault-net.js';
+import { bankCluster } from '../helpers/bank-cluster.js';
 import { TestCluster } from '../helpers/cluster.js';
-import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
+import { caughtUp, PATIENCE_MS, type Computes } from '../helpers/computes.js';
 import { withEnvironment } from '../helpers/storage-settings.js';
-import { WatchedBank } from '../helpers/watched-bank.js';
+import type { WatchedBank } from '../helpers/watched-bank.js';
 
 /** The compute whose connections go through the proxies, and who follows it. */
 const OLD = 'primary';
@@ -30,29 +31,27 @@ describe('failover: the network', function () {
   let computes: Computes;
   let bank: WatchedBank;
 
-  before(async () => {
-    cluster = await TestCluster.create();
-    for (const { id } of cluster.storageNodes) await cluster.startStorage(id);
-    const routes: Record<string, Address> = {};
-    for (const { id, host, port } of cluster.storageNodes)
-      routes[id] = await net.link(OLD, id, { host, port });
-    await withEnvironment({ AURORA_COMPUTE_SETTINGS: JSON.stringify({ routes }) }, () => cluster.start());
-    computes = new Computes(cluster);
-    bank = await WatchedBank.create(computes, OLD);
-    await computes.add(HEIR, { failover: true });
-    await computes.add('r2', { failover: false });
-  });
-
-  after(async () => {
-    net.heal();
-    await computes?.close();
-    await cluster?.destroy();
-    await net.close();
-  });
-
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed') console.error(await cluster.logs(40));
-  });
+  const start = async (): Promise<TestCluster> => {
+    const created = await TestCluster.create();
+    try {
+      for (const { id } of created.storageNodes) await created.startStorage(id);
+      const routes: Record<string, Address> = {};
+      for (const { id, host, port } of created.storageNodes)
+        routes[id] = await net.link(OLD, id, { host, port });
+      await withEnvironment({ AURORA_COMPUTE_SETTINGS: JSON.stringify({ routes }) }, () => created.start());
+      return created;
+    } catch (err) {
+      await created.destroy();
+      throw err;
+    }
+  };
+  after(() => net.heal());
+  bankCluster(
+    { [HEIR]: { failover: true }, r2: { failover: false } },
+    (made) => ({ cluster, computes, bank } = made),
+    start,
+  );
+  after(() => net.close());
 
   const FAULTS: Record<string, Fault> = {
     'connections are reset, and refused': { there: 'cut', back: 'cut', nodes: ['1', '2', '3'], soak: true },

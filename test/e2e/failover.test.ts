@@ -10,9 +10,10 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { isAlive } from '../../src/cluster/daemon-process.js';
 import { promote } from '../../src/cluster/promote.js';
-import { TestCluster } from '../helpers/cluster.js';
-import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
-import { WatchedBank } from '../helpers/watched-bank.js';
+import { bankCluster } from '../helpers/bank-cluster.js';
+import type { TestCluster } from '../helpers/cluster.js';
+import { caughtUp, PATIENCE_MS, type Computes } from '../helpers/computes.js';
+import type { WatchedBank } from '../helpers/watched-bank.js';
 
 const ROUNDS = Number(process.env['ROUNDS'] ?? 1);
 const run = promisify(execFile);
@@ -31,22 +32,10 @@ describe('failover', function () {
   let computes: Computes;
   let bank: WatchedBank;
 
-  before(async () => {
-    cluster = await TestCluster.start();
-    computes = new Computes(cluster);
-    bank = await WatchedBank.create(computes, 'primary');
-    await computes.add('r1', { failover: true, priority: 80 });
-    await computes.add('r2', { failover: false });
-  });
-
-  after(async () => {
-    await computes?.close();
-    await cluster?.destroy();
-  });
-
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed') console.error(await cluster.logs(40));
-  });
+  bankCluster(
+    { r1: { failover: true, priority: 80 }, r2: { failover: false } },
+    (made) => ({ cluster, computes, bank } = made),
+  );
 
   it('switchover: the primary hands over to the replica that is named, and becomes its replica', async () => {
     let tookMs = 0;

@@ -12,9 +12,10 @@ import { controlSocketPath } from '../../src/compute/control-path.js';
 import type { ComputeStatus } from '../../src/compute/status.js';
 import { computeOfWriter } from '../../src/engine/computes/types.js';
 import { isDbError } from '../../src/engine/errors.js';
-import { eventually, TestCluster } from '../helpers/cluster.js';
-import { caughtUp, Computes, PATIENCE_MS } from '../helpers/computes.js';
-import { WatchedBank } from '../helpers/watched-bank.js';
+import { bankCluster } from '../helpers/bank-cluster.js';
+import { eventually, type TestCluster } from '../helpers/cluster.js';
+import { caughtUp, PATIENCE_MS, type Computes } from '../helpers/computes.js';
+import type { WatchedBank } from '../helpers/watched-bank.js';
 
 describe('a switchover whose successor dies', function () {
   this.timeout(PATIENCE_MS * 4);
@@ -22,21 +23,7 @@ describe('a switchover whose successor dies', function () {
   let computes: Computes;
   let bank: WatchedBank;
 
-  before(async () => {
-    cluster = await TestCluster.start();
-    computes = new Computes(cluster);
-    bank = await WatchedBank.create(computes, 'primary');
-    await computes.add('r1', { failover: true, priority: 80 });
-  });
-
-  after(async () => {
-    await computes?.close();
-    await cluster?.destroy();
-  });
-
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed') console.error(await cluster.logs(40));
-  });
+  bankCluster({ r1: { failover: true, priority: 80 } }, (made) => ({ cluster, computes, bank } = made));
 
   const logFile = (name: string): string =>
     path.join(cluster.layout.root, 'log', `${computeDaemonName(name)}.log`);

@@ -11,15 +11,18 @@ import { eventually, type TestCluster } from './cluster.js';
 /** Patience for anything that a loaded machine may take its time for. */
 export const PATIENCE_MS = 60_000;
 
+export interface ReplicaOptions {
+  failover?: boolean;
+  priority?: number;
+  settings?: Record<string, string>;
+}
+
 export class Computes {
   private readonly clients = new Set<pg.Client>();
 
   constructor(readonly cluster: TestCluster) {}
 
-  async add(
-    name: string,
-    options: { failover?: boolean; priority?: number; settings?: Record<string, string> } = {},
-  ): Promise<number> {
+  async add(name: string, options: ReplicaOptions = {}): Promise<number> {
     const { port } = await addReplica({
       root: this.cluster.layout.root,
       name,
