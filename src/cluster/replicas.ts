@@ -32,9 +32,9 @@ export async function addReplica(options: AddReplicaOptions): Promise<{ port: nu
   const { name, failover, priority, settings } = options;
   return withManifest(options.root, (layout, manifest) =>
     whileStarting(layout, options, async () => {
-      if (!/^[A-Za-z0-9_-]{1,32}$/.test(name))
+      if (!/^[A-Za-z0-9_][A-Za-z0-9_-]{0,31}$/.test(name))
         throw new DbError('USAGE_COMPUTE_NAME', `invalid compute name "${name}"`, {
-          hint: 'Use 1 to 32 letters, digits, "-" or "_".',
+          hint: 'Use 1 to 32 letters, digits, "-" or "_"; no "-" first.',
         });
       const { computes, volume } = manifest;
       if (computes.some((compute) => compute.name === name))

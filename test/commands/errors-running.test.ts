@@ -51,6 +51,7 @@ describe('commands of a running cluster that cannot be done', function () {
     ...simple('storage status 9', /there is no storage node 9/, /There are 1, 2, 3/),
     ...simple('replica add primary', /compute "primary" already exists/),
     ...simple('replica add x.y', /invalid compute name "x\.y"/, /letters/),
+    ...simple('replica add -- -x', /invalid compute name "-x"/, /no "-" first/),
     ...simple('replica add r1 -o -c', /invalid server option "-c"/, /-c name=value/),
     ...simple('replica remove r9', /there is no compute "r9"/, /primary/),
     ...simple('replica remove primary', /is the primary, not a replica/, /aurora promote/),
