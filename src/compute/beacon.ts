@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { mergeReports, type NodeReport } from '../engine/computes/policy.js';
 import type { ComputeBeat, ComputesView, KnownCompute } from '../engine/computes/types.js';
 import { errorMessage } from '../engine/errors.js';
+import { lsn, type Lsn } from '../engine/lsn.js';
 import type { StorageClient } from '../net/storage-client.js';
 import type { StorageLinks } from './storage-links.js';
 
@@ -76,6 +77,11 @@ export class Beacon extends EventEmitter<BeaconEvents> {
   /** All computes that were heard of lately. */
   computes(): KnownCompute[] {
     return mergeReports(this.reports());
+  }
+
+  /** The newest commit LSN that any node has told. */
+  get commitLsn(): Lsn {
+    return lsn(Math.max(0, ...[...this.answers.values()].map(({ view }) => view.commitLsn)));
   }
 
   /** Waits until `enough` answers of nodes are there, but not for longer than that. */

@@ -75,7 +75,10 @@ export class ComputeDaemon {
       }),
     );
     this.fellows = new Fellows(context, this.beacon);
-    this.beacon.on('news', () => this.fellows.hear(this.role));
+    this.beacon.on('news', () => {
+      this.fellows.hear(this.role);
+      this.replica?.heard(this.beacon.commitLsn);
+    });
   }
 
   /** Prepares everything that needs no storage. Throws CLUSTER_*, USAGE_*. */

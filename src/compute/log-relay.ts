@@ -30,6 +30,8 @@ export class LogRelay implements CommittedSource {
   bytes = 0;
   /** Times that it went on with another node. */
   switches = 0;
+  /** More is committed. */
+  onCommit: (commitLsn: Lsn) => void = () => undefined;
   private known: Lsn = INVALID_LSN;
   private past: EpochHistory = [];
   private nodeId: string | null = null;
@@ -57,9 +59,11 @@ export class LogRelay implements CommittedSource {
     return this.nodeId;
   }
 
-  /** Told by others. */
+  /** So much is committed, as any node says; one that relays slowly, or is cut off, learns of more than it has. */
   heard(commitLsn: Lsn): void {
-    this.known = lsn(Math.max(this.known, commitLsn));
+    if (commitLsn <= this.known) return;
+    this.known = commitLsn;
+    this.onCommit(commitLsn);
   }
 
   /** Throws LOG_GONE when no node has the log at `begin` any more. */

@@ -37,7 +37,7 @@ export interface ReplicaStartOptions {
   /** Storage has no longer what PostgreSQL asks for: this replica was asleep, or cut off, for longer than its lease. */
   onGone(err: DbError): void;
   /** Called before PostgreSQL starts, so that nothing which it says is missed. */
-  onServer(server: ReplicationServer, point: ReplicaPoint, lease: LeaseKeeper): void;
+  onServer(server: ReplicationServer, relay: LogRelay, point: ReplicaPoint, lease: LeaseKeeper): void;
 }
 
 /**
@@ -76,7 +76,7 @@ export async function startReplica(
       segmentSize,
       log,
     });
-    options.onServer(server, point, lease);
+    options.onServer(server, relay, point, lease);
     await server.start();
     onFailure(() => server.close());
     const agent = new PageAgent(new VolumeSource(reader, point.lsn, refuseToStore), {

@@ -51,9 +51,9 @@ export class ReplicaTerm extends PostgresLife {
       {
         askCheckpoint,
         onGone: (err) => state.lose(err),
-        onServer: (server, point, lease) => {
+        onServer: (server, relay, point, lease) => {
           state.begin(point);
-          server.on('sent', (end) => state.sent(end));
+          relay.onCommit = (commitLsn) => state.committed(commitLsn);
           server.on('status', ({ flushed, applied }) => state.status(flushed, applied));
           server.on('feedback', (feedback) => (state.progress.feedback = feedback));
           server.on('lost', (err) => state.lose(err));
@@ -68,6 +68,11 @@ export class ReplicaTerm extends PostgresLife {
 
   get progress(): ReplicaProgress {
     return { ...this.state.progress, lagMs: this.state.lag.ms(performance.now()) };
+  }
+
+  /** So much is committed. */
+  heard(commitLsn: Lsn): void {
+    this.parts.relay.heard(commitLsn);
   }
 
   /** The volume's settings files, as of `from` at least, into the data directory; then PostgreSQL reads them. Throws NODE_NONE_READABLE. */
@@ -146,8 +151,8 @@ class ReplicaState {
     this.progress.received = this.progress.replayed = point.lsn;
   }
 
-  sent(end: Lsn): void {
-    this.lag.received(end, performance.now());
+  committed(upTo: Lsn): void {
+    if (upTo > this.progress.replayed) this.lag.committed(upTo, performance.now());
   }
 
   status(flushed: Lsn, applied: Lsn): void {

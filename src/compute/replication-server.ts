@@ -49,8 +49,6 @@ export interface ReplicationServerOptions {
 interface ReplicationServerEvents {
   status: [StandbyStatus];
   feedback: [HotStandbyFeedback];
-  /** WAL up to here was handed to the standby. */
-  sent: [Lsn];
   /** The log that the standby wants cannot be had any more. */
   lost: [DbError];
 }
@@ -245,7 +243,6 @@ class Sender {
       }
       this.sentLsn = lsn(at + bytes.length);
       this.lastSentMs = performance.now();
-      this.events.emit('sent', this.sentLsn);
       if (this.socket.writableNeedDrain) await once(this.socket, 'drain', { signal });
     }
   }

@@ -3,6 +3,7 @@
  * left for one that is not; a node with another past is never believed; and when the log is gone everywhere, that is said.
  */
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { LogRelay } from '../../src/compute/log-relay.js';
 import type { StorageLinks } from '../../src/compute/storage-links.js';
 import { DbError } from '../../src/engine/errors.js';
@@ -92,6 +93,15 @@ describe('log relay', () => {
     relay.heard(lsn(BEGIN + 5000));
     assert.ok((await readTo(relay, BEGIN + 5000)).equals(LOG));
     assert.equal(relay.node, '2');
+  });
+
+  it('tells of what is committed when it hears of it, and of each commit LSN once', () => {
+    const relay = new LogRelay(new EventEmitter() as unknown as StorageLinks, silent);
+    const told: number[] = [];
+    relay.onCommit = (commitLsn) => told.push(commitLsn);
+    for (const at of [10, 30, 20, 30, 40]) relay.heard(lsn(at));
+    assert.deepEqual(told, [10, 30, 40]);
+    assert.equal(relay.commitLsn, 40);
   });
 
   it('never takes log of another past', async () => {

@@ -174,9 +174,9 @@ describe('lag meter', () => {
   it('tells how long the oldest that is not replayed has waited', () => {
     const lag = new LagMeter();
     assert.equal(lag.ms(0), 0);
-    lag.received(lsn(10), 100);
-    lag.received(lsn(20), 200);
-    lag.received(lsn(15), 300);
+    lag.committed(lsn(10), 100);
+    lag.committed(lsn(20), 200);
+    lag.committed(lsn(15), 300);
     assert.equal(lag.ms(1000), 900);
     lag.replayed(lsn(10));
     assert.equal(lag.ms(1000), 800);

@@ -330,6 +330,35 @@ describe('read replicas', function () {
     assert.match(list.stdout, /cache hit[^]*r1 .* \d+\.\d %/);
   });
 
+  it('say how far they are behind what is committed, also when they cannot take any more of it', async () => {
+    const replica = await computes.client('r1');
+    const { rows } = await replica.query('select pid from pg_stat_wal_receiver');
+    const pid = rows[0].pid as number;
+    process.kill(pid, 'SIGSTOP');
+    const since = performance.now();
+    try {
+      // More than sockets and buffers between the two hold.
+      await primary.query(`create table bulk as select repeat(md5(g::text), 250) as t from generate_series(1, 4000) g`); // prettier-ignore
+      await primary.query(`alter table bulk alter t set storage external`);
+      await primary.query(`update bulk set t = t || 'x'`);
+      const { rows: at } = await primary.query(`select pg_current_wal_flush_lsn() - '0/0' as lsn`);
+      const end = Number(at[0].lsn);
+      await eventually('the lag counts what the replica has not been given yet', async () => {
+        const { replica: own } = await computes.report('r1');
+        return own !== null && parseLsn(own.replayLsn) + own.lagBytes >= end;
+      });
+      const { replica: own } = await computes.report('r1');
+      assert.ok(own!.lagBytes > 16e6, `${own!.lagBytes} bytes`);
+      await eventually('and for how long', async () => (await computes.report('r1')).replica!.lagMs > 1000);
+      assert.ok((await computes.report('r1')).replica!.lagMs < performance.now() - since);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await caughtUp(primary, replica);
+    await primary.query('drop table bulk');
+    await replica.end();
+  });
+
   it('are promoted by nobody but this program: PostgreSQL alone would take writes that the volume never sees', async () => {
     const replica = await computes.client('r1');
     await assert.rejects(
