@@ -33,11 +33,12 @@ interface ClientFlagValues {
   password: boolean;
 }
 
-/** Connects as the flags and the environment say. */
+/** Connects as the flags and the environment say. `sessionOptions`: see ConnectionOptions. */
 export async function connectWith(
   flags: ClientFlagValues,
   dbname: string | undefined,
   applicationName: string,
+  sessionOptions?: string,
 ): Promise<pg.Client> {
   const options = {
     host: flags.host,
@@ -48,6 +49,7 @@ export async function connectWith(
     neverPassword: flags['no-password'],
     askPassword: () => promptPassword('Password: '),
     applicationName,
+    ...(sessionOptions !== undefined && { sessionOptions }),
     warn: (message: string): void => void process.stderr.write(`${message}\n`),
   };
   const server = defaultServer(flags.pgdata ?? process.env['AURORA_HOME']);

@@ -74,7 +74,11 @@ export async function changeSettings(
   changes: readonly SettingChange[],
 ): Promise<{ restart: string[]; lsn: string }> {
   const known = await getSettings(client, changes.map(({ name }) => name)); // prettier-ignore
-  const fixed = known.find(({ source, context }) => source === 'command line' || context === 'internal');
+  // What the file says of a fixed setting has no effect, and can always go.
+  const fixed = known.find(
+    ({ source, context }, i) =>
+      context === 'internal' || (source === 'command line' && changes[i]!.value !== null),
+  );
   if (fixed)
     throw new DbError(
       'USAGE_SETTING',

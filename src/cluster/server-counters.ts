@@ -1,5 +1,6 @@
 /** What PostgreSQL itself counts, for `aurora top` and `aurora status`. */
 import type pg from 'pg';
+import { sessionOptions, UNHINDERED } from '../compute/session-settings.js';
 import type { ClusterReport, ComputeReport } from './status.js';
 
 export interface ServerSample {
@@ -68,6 +69,7 @@ export class ServerSampler {
       application_name: this.program,
       connectionTimeoutMillis: CONNECT_MS,
       query_timeout: QUERY_MS,
+      options: sessionOptions(UNHINDERED),
     });
     client.on('error', () => void this.drop()); // the server has ended: the next look connects again
     await client.connect();

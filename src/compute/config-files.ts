@@ -5,6 +5,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { DbError, errorMessage } from '../engine/errors.js';
 import { encodeFileMessage, FILE_MESSAGE_PREFIX } from '../engine/pages/effects/files.js';
+import { sessionOptions, UNHINDERED } from './session-settings.js';
 import { CONFIG_FILES } from './volume-files.js';
 
 const DEBOUNCE_MS = 200;
@@ -18,15 +19,10 @@ export const CONFIG_FILE_BYTES_MAX = 16 * 1024 * 1024;
 const DATABASES = ['postgres', 'template1'];
 /** What a role or database may have been given, and what of it must not reach our sessions. */
 const SESSION_SETTINGS = [
+  ...UNHINDERED,
   // These files must be as durable as any commit.
   'synchronous_commit=on',
-  'search_path=pg_catalog',
   'event_triggers=off',
-  'statement_timeout=0',
-  'lock_timeout=0',
-  'transaction_timeout=0',
-  'idle_session_timeout=0',
-  'default_transaction_read_only=off',
   // Whoever can write a file's signed content into the log again can bring the file back.
   'log_statement=none',
   'log_min_duration_statement=-1',
@@ -192,7 +188,7 @@ export class ConfigFiles {
         database,
         application_name: 'aurora',
         connectionTimeoutMillis: CONNECT_MS,
-        options: SESSION_SETTINGS.map((setting) => `-c ${setting}`).join(' '),
+        options: sessionOptions(SESSION_SETTINGS),
       });
       client.on('error', (err) =>
         this.options.log.debug({ err: errorMessage(err) }, 'the session for settings files broke off'),

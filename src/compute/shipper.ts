@@ -193,9 +193,11 @@ function explained(err: unknown): unknown {
   const hint =
     sqlstate === '53300' || sqlstate === '55000' || sqlstate === '53400'
       ? 'The log leaves through one WAL sender and one replication slot: max_wal_senders and max_replication_slots must leave room for them. To override a stored setting: aurora start -o "-c max_wal_senders=10 -c max_replication_slots=10"'
-      : sqlstate === '28000'
-        ? 'The cluster works through the superuser that "aurora initdb" made; that role must keep its LOGIN and SUPERUSER attributes. If it was renamed: aurora start -U NAME'
-        : undefined;
+      : sqlstate === '25P04'
+        ? 'With so low a transaction_timeout no session begins. To override it: aurora start -o "-c transaction_timeout=0", and then: aurora config reset transaction_timeout'
+        : sqlstate === '28000'
+          ? 'The cluster works through the superuser that "aurora initdb" made; that role must keep its LOGIN and SUPERUSER attributes. If it was renamed: aurora start -U NAME'
+          : undefined;
   return hint === undefined
     ? err
     : new DbError(err.code, err.message, { reaction: err.reaction, hint, cause: err });

@@ -20,6 +20,8 @@ export interface ConnectionOptions {
   neverPassword?: boolean;
   askPassword?: (user: string) => Promise<string>;
   applicationName?: string;
+  /** Settings (-c NAME=VALUE) that the session begins with; those of the user come after them. */
+  sessionOptions?: string;
   /** Sees each client before it connects. */
   onClient?: (client: pg.Client) => void;
   /** Hears what is wrong but does not stop us. */
@@ -94,7 +96,7 @@ export function resolveConnection(
     ssl: sslMode(given),
     parameters: given,
     env,
-    extra: clientOptions(given, env, options.applicationName),
+    extra: clientOptions(given, env, options),
   };
 }
 
@@ -112,10 +114,10 @@ function choose<T extends string>(keyword: string, value: string | undefined, ch
 function clientOptions(
   given: ConnectionParameters,
   env: NodeJS.ProcessEnv,
-  applicationName: string | undefined,
+  { applicationName, sessionOptions = '' }: ConnectionOptions,
 ): pg.ClientConfig {
   const extra: pg.ClientConfig = {};
-  const optionsText = [given.options ?? '', ...settingsFromEnv(env)].join(' ').trim();
+  const optionsText = [sessionOptions, given.options ?? '', ...settingsFromEnv(env)].join(' ').trim();
   if (optionsText) extra.options = optionsText;
   if (given.connect_timeout !== undefined) {
     const seconds = integer('connect_timeout', given.connect_timeout);

@@ -179,6 +179,16 @@ describe('tools at a running cluster', function () {
       assert.deepEqual([setting!.value, setting!.source], ['4MB', 'default']);
     });
 
+    it('takes back what keeps every other session from its work', async () => {
+      const hostile = ['statement_timeout=1ms', 'lock_timeout=1ms', 'idle_session_timeout=1ms', 'default_transaction_read_only=on', 'search_path=none']; // prettier-ignore
+      await ok('config', 'set', ...hostile);
+      await ok('config', 'reset', ...hostile.map((setting) => setting.split('=')[0]!));
+      assert.equal(
+        await ok('config', 'get', 'statement_timeout', 'default_transaction_read_only'),
+        '0\noff\n',
+      );
+    });
+
     it('says what needs a restart, and refuses what the cluster rests on, what is none, and bad values', async () => {
       assert.match(
         await ok('config', 'set', 'shared_preload_libraries=auto_explain, pg_prewarm'),
