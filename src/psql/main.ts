@@ -50,7 +50,7 @@ export async function runPsql(
   const parsed = parseCommandLine(argv);
   const early = earlyAnswer(argv, io);
   if (early !== null) return early;
-  const session = new Session(io, null);
+  const session = new Session(io, null, fallback);
   session.cluster = cluster;
   const stopWatching = watchInterrupts(session);
   try {

@@ -20,6 +20,16 @@ export async function openWire(session: Session, target: ResolvedConnection): Pr
   return wires.find((wire) => wire.client === client)!;
 }
 
+/** Where to go again: to the primary of the cluster that was connected to without saying where, though another compute may be that by now. */
+export function afterFailover(session: Session, target: ResolvedConnection): ResolvedConnection {
+  const before = session.fallback;
+  if (!before || target.host !== before.host || target.port !== before.port) return target;
+  const now = session.findFallback() ?? before;
+  session.fallback = now;
+  const { host, port } = now;
+  return { ...target, host, port, servers: [{ host, hostaddr: null, port }] };
+}
+
 const SERVER_GONE =
   'server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally\n\tbefore or while processing the request.';
 
@@ -33,7 +43,7 @@ export async function serverGone(session: Session): Promise<void> {
     throw new PsqlExit(EXIT_LOST);
   }
   session.io.stderr.write('The connection to the server was lost. Attempting reset: ');
-  const target = session.target!;
+  const target = afterFailover(session, session.target!);
   try {
     const wire = await openWire(session, target);
     session.io.stderr.write('Succeeded.\n');

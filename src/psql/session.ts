@@ -98,6 +98,8 @@ export class Session {
     readonly io: PsqlIo,
     /** Where to connect when nothing says where. */
     public fallback: DefaultServer | null,
+    /** The same as of now: the primary may be another compute than it was. */
+    readonly findFallback: () => DefaultServer | null = () => fallback,
   ) {
     this.stdout = new StreamSink(io.stdout);
     this.queryOut = this.stdout;

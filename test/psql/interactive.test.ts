@@ -301,4 +301,29 @@ describe('psql at a terminal', function () {
       await own.destroy();
     }
   });
+
+  it('goes on with the primary of its cluster, wherever that is by now', async () => {
+    const former = await startPlainPostgres();
+    try {
+      const { PGHOST, PGPORT, PGUSER, ...unnamed } = env;
+      const cluster = {
+        fallback: { host: former.socketDir, port: former.port, user: PGUSER! },
+        state: () => Promise.reject(new Error('not asked for')),
+      };
+      const term = new Terminal(['-q', '-At'], unnamed, cluster);
+      await term.until('postgres@primary=# ');
+      await former.stop('immediate');
+      term.type('select 1;\r');
+      await term.until('Attempting reset: Failed.\n!?> '); // nobody has followed it yet
+      cluster.fallback = { host: PGHOST!, port: Number(PGPORT), user: PGUSER! };
+      term.type('\\c\r');
+      await term.until('postgres@primary=# ');
+      term.type('select 40 + 2;\r');
+      await term.until('42\n');
+      term.type('\\q\r');
+      assert.equal(await term.done, 0);
+    } finally {
+      await former.destroy();
+    }
+  });
 });

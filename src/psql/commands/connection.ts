@@ -7,7 +7,7 @@ import {
 } from '../connection-string.js';
 import { errorMessage, isDbError } from '../../engine/errors.js';
 import { tableOf } from '../print/types.js';
-import { openWire } from '../reconnect.js';
+import { afterFailover, openWire } from '../reconnect.js';
 import { execute } from '../run.js';
 import type { Session } from '../session.js';
 import { parseBoolean } from '../settings.js';
@@ -40,12 +40,13 @@ async function runConnect(context: SlashContext): Promise<SlashResult> {
     session.error('Do not give user, host, or port separately when using a connection string');
     return 'error';
   }
-  const previous = (reuse ?? !isString) ? session.target : null;
+  let previous = (reuse ?? !isString) ? session.target : null;
   if ((reuse ?? !isString) && !previous) {
     session.error('No database connection exists to re-use parameters from');
     return 'error';
   }
   try {
+    if (previous && !isString && (host ?? port) === undefined) previous = afterFailover(session, previous);
     const target = nextTarget(session, previous, { dbname, user, host, port }, isString);
     return await switchTo(session, target);
   } catch (err) {
