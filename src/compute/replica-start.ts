@@ -12,7 +12,14 @@ import { newestFiles } from './replica-files.js';
 import { findReplicaPoint, type ReplicaPoint } from './replica-point.js';
 import { ReplicationServer } from './replication-server.js';
 import { readControlFile, type Room } from './standby-room.js';
-import { adoptFolders, foldersOfStart, readWholeFork, startPostgres, undoing } from './start-steps.js';
+import {
+  adoptFolders,
+  foldersOfStart,
+  onDisk,
+  readWholeFork,
+  startPostgres,
+  undoing,
+} from './start-steps.js';
 import type { PostgresProcess } from './supervisor.js';
 import { synthesizeDataDir } from './synthesize.js';
 import type { TermContext } from './term-start.js';
@@ -139,18 +146,20 @@ async function makeStandbyDir(
     stop,
   );
   const signal = { name: 'standby.signal', content: Buffer.alloc(0) };
-  const made = await synthesizeDataDir({
-    dirs,
-    runAs: install.runAs,
-    manifest: { ...manifest, files: [...settings, signal] },
-    state,
-    controlFile,
-    // All of the log comes from the relay, from the beginning of the segment on.
-    walSegments: [],
-    keepStatistics: false,
-    readFork: (fork) => readWholeFork(reader, fork, lsn, stop),
-  });
-  writeManagedFiles(config, dirs, install);
+  const made = await onDisk(context, () =>
+    synthesizeDataDir({
+      dirs,
+      runAs: install.runAs,
+      manifest: { ...manifest, files: [...settings, signal] },
+      state,
+      controlFile,
+      // All of the log comes from the relay, from the beginning of the segment on.
+      walSegments: [],
+      keepStatistics: false,
+      readFork: (fork) => readWholeFork(reader, fork, lsn, stop),
+    }),
+  );
+  await onDisk(context, () => writeManagedFiles(config, dirs, install));
   log.info(
     { files: made.files, remoteBlocks: made.remoteBlocks, lsn: formatLsn(lsn) },
     'data directory of a standby made from storage',

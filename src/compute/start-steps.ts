@@ -1,7 +1,7 @@
 /** What the start of a writer's term and that of a replica have in common: undoing, PostgreSQL on a data directory from storage, its folders. */
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { errorMessage } from '../engine/errors.js';
+import { DbError, errnoWords, errorMessage } from '../engine/errors.js';
 import type { Lsn } from '../engine/lsn.js';
 import type { RelationFork } from '../engine/pages/types.js';
 import { newTermDirs, publishTerm, removeOtherTerms, type TermDirs } from './cluster-dirs.js';
@@ -38,12 +38,30 @@ export async function undoing<T>(
   }
 }
 
-/** New folders, removed when the start fails. */
+/** Runs a step that makes files; what the disk refuses is said in words. Throws COMPUTE_DISK, and as the step. */
+export async function onDisk<T>({ dirs }: Pick<TermContext, 'dirs'>, step: () => T | Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (cause) {
+    if (typeof (cause as NodeJS.ErrnoException).errno !== 'number') throw cause;
+    throw new DbError(
+      'COMPUTE_DISK',
+      `could not make a data directory in "${dirs.root}": ${errnoWords(cause)}`,
+      {
+        reaction: 'usage',
+        hint: 'It holds nothing that is not in the volume. Make room there, or let the account write to it; then start the compute again.',
+        cause,
+      },
+    );
+  }
+}
+
+/** New folders, removed when the start fails. Throws COMPUTE_DISK. */
 export async function foldersOfStart(
   context: TermContext,
   onFailure: (step: Step) => void,
 ): Promise<TermDirs> {
-  const dirs = await newTermDirs(context.dirs);
+  const dirs = await onDisk(context, () => newTermDirs(context.dirs));
   onFailure(() => rm(path.dirname(dirs.data), { recursive: true, force: true }));
   return dirs;
 }

@@ -21,7 +21,14 @@ import { endsWithStatistics, startSegments, type StartPoint } from './start-poin
 import type { StandbyRoom } from './standby-room.js';
 import type { StorageLinks } from './storage-links.js';
 import { checkServerSettings, settingAtStart } from './settings-check.js';
-import { adoptFolders, foldersOfStart, readWholeFork, startPostgres, undoing } from './start-steps.js';
+import {
+  adoptFolders,
+  foldersOfStart,
+  onDisk,
+  readWholeFork,
+  startPostgres,
+  undoing,
+} from './start-steps.js';
 import type { PostgresProcess } from './supervisor.js';
 import { synthesizeDataDir } from './synthesize.js';
 import { untilStopped } from './until-stopped.js';
@@ -175,17 +182,19 @@ async function makeDataDir(
     endsWithStatistics(readLog, point.state, recoveryLsn),
   ]);
   const [manifest, walSegments, keepStatistics] = await untilStopped(facts, stop);
-  const made = await synthesizeDataDir({
-    dirs,
-    runAs: install.runAs,
-    manifest,
-    state: point.state,
-    controlFile: point.controlFile,
-    walSegments,
-    keepStatistics,
-    readFork: (fork) => readWholeFork(reader, fork, lsn, stop),
-  });
-  writeManagedFiles(config, dirs, install);
+  const made = await onDisk(context, () =>
+    synthesizeDataDir({
+      dirs,
+      runAs: install.runAs,
+      manifest,
+      state: point.state,
+      controlFile: point.controlFile,
+      walSegments,
+      keepStatistics,
+      readFork: (fork) => readWholeFork(reader, fork, lsn, stop),
+    }),
+  );
+  await onDisk(context, () => writeManagedFiles(config, dirs, install));
   log.info(
     { files: made.files, remoteBlocks: made.remoteBlocks, lsn: formatLsn(lsn) },
     'data directory made from storage',
