@@ -10,10 +10,13 @@ export interface WatchOptions {
   quorum: () => Pick<QuorumConfig, 'voters' | 'readQuorum'>;
   times: FailoverTimes;
   log: Logger;
+  /** Milliseconds of a monotonic clock. */
+  now?: () => number;
 }
 
 /** A replica's eye on the primary: calls `onPromote` once, when it is this replica's turn to follow. */
 export class FailoverWatch {
+  private readonly now: () => number;
   private goneSinceMs: number | null = null;
   /** The last primary that had an epoch. */
   private remembered: KnownCompute | null = null;
@@ -23,6 +26,7 @@ export class FailoverWatch {
     private readonly options: WatchOptions,
     private readonly onPromote: (why: string) => void,
   ) {
+    this.now = options.now ?? (() => performance.now());
     beacon.on('news', this.look);
   }
 
@@ -43,8 +47,8 @@ export class FailoverWatch {
     }
     if (this.goneSinceMs === null)
       log.warn({ primary: verdict.primary.name, afterMs: verdict.afterMs }, 'the primary is gone');
-    this.goneSinceMs ??= performance.now();
-    if (performance.now() - this.goneSinceMs >= verdict.afterMs)
+    this.goneSinceMs ??= this.now();
+    if (this.now() - this.goneSinceMs >= verdict.afterMs)
       this.promote(`${verdict.primary.name} is gone, its epoch ${verdict.primary.epoch} is followed`);
   };
 
