@@ -29,7 +29,10 @@ function play(seed: number): Tally {
   mendAll(sim);
   world.run(world.now + CALM);
   const forgotten = settled(sim);
-  if (forgotten === 0) stopOnPurpose(sim);
+  if (forgotten === 0) {
+    blackout(sim);
+    stopOnPurpose(sim);
+  }
   return { promotions: sim.promotions.length, elections: sim.elections, forgotten };
 }
 
@@ -110,13 +113,33 @@ function settled(sim: FailoverSim): number {
   return 0;
 }
 
+/** The primary dies, and all storage nodes forget it: the replicas remember. */
+function blackout(sim: FailoverSim): void {
+  const { world } = sim;
+  const former = sim.primary!;
+  const before = sim.promotions.length;
+  former.die();
+  for (const node of sim.nodes) sim.restartNode(node, world.between(200, 3000));
+  world.run(world.now + CALM / 2);
+  const followed = sim.computes.some((c) => c.failover && c !== former) ? 1 : 0;
+  assert.equal(
+    sim.promotions.length - before,
+    followed,
+    'so many followed a primary that died in a blackout',
+  );
+  former.start(sim.primary ? 'replica' : 'primary');
+  world.run(world.now + CALM / 2);
+  settled(sim);
+}
+
 function stopOnPurpose(sim: FailoverSim): void {
   const { world } = sim;
   const before = sim.promotions.length;
   sim.primary!.stop();
   world.run(world.now + 5000);
-  // Nor when some of the nodes forget it.
-  sim.restartNode(sim.nodes[0]!, 500);
+  // Nor when a read quorum of nodes forgets it, or all of them do.
+  const forgetting = world.chance(0.5) ? sim.readQuorum : sim.nodes.length;
+  for (const node of sim.nodes.slice(0, forgetting)) sim.restartNode(node, 500);
   world.run(world.now + CALM);
   assert.equal(sim.promotions.length, before, 'a primary that was stopped on purpose was followed');
 }
