@@ -68,7 +68,7 @@ export function standbySettings(
     maintenance_io_concurrency: REPLAY_PREFETCH,
     ...settings,
     ...fixed,
-    ...roomSettings(room, settings),
+    ...roomSettings(room),
     hot_standby: 'on',
     primary_conninfo: Object.entries(conninfo)
       .map(([name, value]) => `${name}=${quoted(value)}`)

@@ -11,7 +11,7 @@ import { MapFiles } from './remote-files.js';
 import { newestFiles } from './replica-files.js';
 import { findReplicaPoint, type ReplicaPoint } from './replica-point.js';
 import { ReplicationServer } from './replication-server.js';
-import { readControlFile, type Room } from './standby-room.js';
+import { readControlFile, roomWith, type Room } from './standby-room.js';
 import {
   adoptFolders,
   foldersOfStart,
@@ -67,7 +67,7 @@ export async function startReplica(
     );
     onFailure(() => lease.close());
     const { systemIdentifier, segmentSize, checkpoint } = point.state;
-    const room = context.standbyRoom.with(point.room);
+    const room = roomWith(context.standbyRoom.with(point.room), config.settings);
     const socketDir = relaySocketDir(config.socketDir);
     const settings = standbySettings(config, dirs, { socketDir, port: config.port }, room);
     await makeStandbyDir(context, dirs, point, stop);

@@ -31,14 +31,15 @@ export function lacking(room: Room, needed: Room): string[] {
   return NAMES.filter((name) => room[name] < needed[name]).map((name) => SETTINGS[name]);
 }
 
-/** As PostgreSQL's settings. `own`: those that a replica was given itself, which may be more. */
-export function roomSettings(room: Room, own: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(
-    NAMES.map((name) => {
-      const given = Number(own[SETTINGS[name]]);
-      return [SETTINGS[name], String(given > room[name] ? given : room[name])];
-    }),
-  );
+/** What a replica has room for that was given these settings itself: they may be more. */
+export function roomWith(room: Room, own: Readonly<Record<string, string>>): Room {
+  const given = (name: Name): number => Number(own[SETTINGS[name]]) || 0;
+  return roomForAll(room, Object.fromEntries(NAMES.map((name) => [name, given(name)])) as Room);
+}
+
+/** As PostgreSQL's settings. */
+export function roomSettings(room: Room): Record<string, string> {
+  return Object.fromEntries(NAMES.map((name) => [SETTINGS[name], String(room[name])]));
 }
 
 /** Null while it cannot be read: it is being written, or its directory is made or removed. */

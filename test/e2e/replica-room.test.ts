@@ -98,6 +98,10 @@ describe('replicas and room', function () {
     assert.equal(got['max_connections'], '140');
     assert.equal(got['max_locks_per_transaction'], '99', 'what it was given itself is more');
     await follows('r1');
+    const { postgresPid } = await computes.report('r3');
+    await restartPrimary({ max_connections: '140', max_locks_per_transaction: '80' });
+    await follows('r3');
+    assert.equal((await computes.report('r3')).postgresPid, postgresPid, 'it had room for that');
   });
 
   it('a transaction that was prepared on the primary is there on a replica that is promoted', async () => {
