@@ -11,6 +11,9 @@ describe('wrong input to the commands', function () {
   let remove: () => Promise<void>;
   let results: Map<string, Promise<CliResult>>;
   const at = (name: string): string => path.join(dir, name);
+  /** A folder of its own for each: they run side by side, and each leaves one that was there before. */
+  let folders = 0;
+  const fresh = (): string => at(`new-${++folders}`);
 
   before(async () => {
     ({ dir, remove } = await tempFolder());
@@ -59,7 +62,7 @@ describe('wrong input to the commands', function () {
     'a flag without its value': () => ({ args: ['stop', '-D'], status: 1, says: /--pgdata expects a value/ }),
     'a port that is no number': () => ({ args: ['start', '-p', 'abc'], status: 1, says: /--port.*integer/ }),
     'a port out of range': () => ({
-      args: ['initdb', '-D', at('new'), '-p', '70000'],
+      args: ['initdb', '-D', fresh(), '-p', '70000'],
       status: 1,
       says: /--port.*65535/,
     }),
@@ -85,54 +88,54 @@ describe('wrong input to the commands', function () {
       says: /full\/file/,
     }),
     'initdb with an unsafe quorum': () => ({
-      args: ['initdb', '-D', at('new'), '--storage-nodes', '3', '--write-quorum', '1', '--read-quorum', '1'],
+      args: ['initdb', '-D', fresh(), '--storage-nodes', '3', '--write-quorum', '1', '--read-quorum', '1'],
       status: 1,
       says: /quorum 3\/1\/1 .* is unsafe/,
     }),
     'initdb with no C compiler': () => ({
-      args: ['initdb', '-D', at('new')],
+      args: ['initdb', '-D', fresh()],
       status: 1,
       says: /no C compiler: "\/nonexistent\/cc" was not found/,
       options: { env: { CC: '/nonexistent/cc' } },
     }),
     'initdb with no PostgreSQL': () => ({
-      args: ['initdb', '-D', at('new')],
+      args: ['initdb', '-D', fresh()],
       status: 1,
       says: /\/nonexistent\/postgres/,
       options: { env: { AURORA_PG_BINDIR: '/nonexistent' } },
     }),
     'initdb with a missing password file': () => ({
-      args: ['initdb', '-D', at('new'), '--pwfile', at('none')],
+      args: ['initdb', '-D', fresh(), '--pwfile', at('none')],
       status: 1,
       says: /could not open file ".*none" for reading: No such file or directory/,
     }),
     'initdb with an empty password file': () => ({
-      args: ['initdb', '-D', at('new'), '--pwfile', at('empty-password')],
+      args: ['initdb', '-D', fresh(), '--pwfile', at('empty-password')],
       status: 1,
       says: /password file ".*" is empty/,
     }),
     'initdb with a password prompt and nobody there': () => ({
-      args: ['initdb', '-D', at('new'), '-W'],
+      args: ['initdb', '-D', fresh(), '-W'],
       status: 1,
       says: /no password was given/,
     }),
     'initdb with a setting that does not exist': () => ({
-      args: ['initdb', '-D', at('new'), '-c', 'nope=1'],
+      args: ['initdb', '-D', fresh(), '-c', 'nope=1'],
       status: 1,
       says: /initdb failed: unrecognized configuration parameter "nope"$/,
     }),
     'initdb with a bad value of a setting': () => ({
-      args: ['initdb', '-D', at('new'), '--set', 'work_mem=abc'],
+      args: ['initdb', '-D', fresh(), '--set', 'work_mem=abc'],
       status: 1,
       says: /initdb failed: invalid value for parameter "work_mem": "abc"$/,
     }),
     "initdb with an encoding that PostgreSQL's initdb refuses": () => ({
-      args: ['initdb', '-D', at('new'), '-E', 'NOPE'],
+      args: ['initdb', '-D', fresh(), '-E', 'NOPE'],
       status: 1,
       says: /"NOPE" is not a valid server encoding name/,
     }),
     'initdb with an authentication method that does not exist': () => ({
-      args: ['initdb', '-D', at('new'), '-A', 'bogus'],
+      args: ['initdb', '-D', fresh(), '-A', 'bogus'],
       status: 1,
       says: /invalid authentication method "bogus"/,
     }),
@@ -249,7 +252,7 @@ describe('wrong input to the commands', function () {
       says: /"work_mem" is not NAME=VALUE/,
     }),
     'import of a folder that is no data directory': () => ({
-      args: ['import', at('full'), '-D', at('new')],
+      args: ['import', at('full'), '-D', fresh()],
       status: 1,
       says: /full is not a PostgreSQL data directory/,
     }),
@@ -307,17 +310,17 @@ describe('wrong input to the commands', function () {
       says: /Missing required flag output/,
     }),
     'a node alone without its address': () => ({
-      args: ['storage', 'start', '-D', at('new'), '--join', '127.0.0.1:1'],
+      args: ['storage', 'start', '-D', fresh(), '--join', '127.0.0.1:1'],
       status: 1,
       says: /--join needs --listen/,
     }),
     'a node alone with a secret that is not there': () => ({
-      args: loneNode({ '-D': at('new') }),
+      args: loneNode({ '-D': fresh() }),
       status: 1,
       says: /could not read the cluster secret ".*none": No such file or directory/,
     }),
     'a node alone that joins no address': () => ({
-      args: loneNode({ '-D': at('new'), '--join': 'zz' }),
+      args: loneNode({ '-D': fresh(), '--join': 'zz' }),
       status: 1,
       says: /"zz" is no address/,
       hint: /HOST:PORT/,
