@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, promises as fs, readdirSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { whileStarting } from '../../src/cluster/lock.js';
 import { TestCluster } from '../helpers/cluster.js';
 import { PROGRAM, aurora, processesWith, tempFolder, type CliOptions, type CliResult } from './cli.js';
 import { assertFailed, runCases, type Cases } from './error-case.js';
@@ -110,29 +111,27 @@ describe('commands of a running cluster that cannot be done', function () {
     assert.deepEqual(await processesWith(folder), []);
   });
 
-  it('^C of a start that waits for another one: that one goes on', async () => {
-    let waits: Promise<CliResult> | undefined;
-    const first = await aurora(['replica', 'add', 'r1'], {
-      ...here(),
-      started: (child) =>
-        child.stdout!.once('data', () => {
-          waits = aurora(['replica', 'add', 'r2'], {
-            ...here(),
-            started: (other) => other.stdout!.once('data', () => other.kill('SIGINT')),
-          });
-        }),
+  it('^C of a start that waits for another one: what that one starts goes on', async () => {
+    await cluster.killStorage('3');
+    await whileStarting(cluster.layout, { timeoutMs: 0 }, async () => {
+      let other = Promise.resolve();
+      const waiting = await aurora(['replica', 'add', 'r1'], {
+        ...here(),
+        started: (child) =>
+          child.stdout!.once('data', () => {
+            other = cluster.startStorage('3').finally(() => child.kill('SIGINT'));
+          }),
+      });
+      await other;
+      assert.match(waiting.stdout, /^waiting for another command/);
+      await assertFailed(
+        { args: ['replica'], status: 130, says: /interrupted by SIGINT/ },
+        Promise.resolve(waiting),
+      );
     });
-    assert.equal(first.status, 0, first.stderr);
-    const second = await waits!;
-    assert.match(second.stdout, /^waiting for another command/);
-    await assertFailed(
-      { args: ['replica'], status: 130, says: /interrupted by SIGINT/ },
-      Promise.resolve(second),
-    );
-    const names = (await cluster.status()).computes.map(({ name, state }) => [name, state]);
-    assert.deepEqual(names, [['primary', 'running'], ['r1', 'running']]); // prettier-ignore
-    const removed = await aurora(['replica', 'remove', 'r1'], here());
-    assert.equal(removed.status, 0, removed.stderr);
+    const { storage, computes } = await cluster.status();
+    assert.deepEqual(storage.map(({ id, state }) => [id, state]), [['1', 'running'], ['2', 'running'], ['3', 'running']]); // prettier-ignore
+    assert.deepEqual(computes.map(({ name }) => name), ['primary']); // prettier-ignore
   });
 
   it('replicas added side by side all come up', async () => {
