@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { ClusterReport } from '../../src/cluster/status.js';
 import { formatLsn, lsn, parseLsn, type Lsn } from '../../src/engine/lsn.js';
+import type { EpochHistory } from '../../src/engine/quorum/types.js';
 import { encodeRecord, placeRecord, type PlacedRecord } from '../../src/engine/wal/writer.js';
 import { loadSecret } from '../../src/net/secret.js';
 import { StorageClient } from '../../src/net/storage-client.js';
@@ -72,17 +73,22 @@ class BrokenCluster {
     const secret = loadSecret(cluster.layout.secret);
     const epoch = volume.epoch! + 1;
     const writerId = 'test';
+    let next: EpochHistory | undefined;
     for (const node of cluster.storageNodes) {
       const client = await StorageClient.connect(node, { secret, volumeId: volume.id, role: 'compute', clientId: writerId }); // prettier-ignore
       try {
         const { configuration } = await client.configuration();
         const known = configuration ? { configuration } : {};
         assert.equal((await client.promise({ epoch, writerId, ...known })).granted, true);
-        const { history } = await client.status();
-        const { recordStart, recordEnd } = await client.logTail(undefined, epoch);
-        this.applied = recordEnd;
-        this.placed = this.record(recordStart, recordEnd, BigInt(volume.systemIdentifier), damage);
-        const next = [...history, { epoch, startLsn: recordEnd }];
+        // As the first node has them: the others may have got the epoch from it by the time that we come to them.
+        if (!next) {
+          const { history } = await client.status();
+          const { recordStart, recordEnd } = await client.logTail(undefined, epoch);
+          this.applied = recordEnd;
+          this.placed = this.record(recordStart, recordEnd, BigInt(volume.systemIdentifier), damage);
+          next = [...history, { epoch, startLsn: recordEnd }];
+        }
+        const recordEnd = this.applied;
         assert.equal((await client.startEpoch({ epoch, writerId, handshake: 1, history: next, ...known })).accepted, true); // prettier-ignore
         const { bytes, endLsn } = this.placed;
         const acked = once(client, 'ack');
